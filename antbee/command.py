@@ -1,0 +1,41 @@
+"""The edge that every command shares: exceptions become exit codes here, and nowhere else.
+
+Exit codes: 0 done, 1 failed with a one-line reason, 2 wrong usage (argparse), 130 interrupted.
+"""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from antbee.errors import AntBeeError
+
+DONE = 0
+FAILED = 1
+INTERRUPTED = 130
+
+
+def run(work: Callable[[], int]) -> int:
+    """Run `work` and return the exit code; a user's mistake is one line on stderr."""
+    try:
+        return work()
+    except AntBeeError as error:
+        say(f"error: {error}")
+        return FAILED
+    except KeyboardInterrupt:
+        say("interrupted")
+        return INTERRUPTED
+
+
+@contextmanager
+def exit_on_error() -> Iterator[None]:
+    """For code that another program runs, such as BentoML: a user's mistake ends that program."""
+    try:
+        yield
+    except AntBeeError as error:
+        say(f"error: {error}")
+        raise SystemExit(FAILED) from error
+
+
+def say(line: str) -> None:
+    """Print a line for the person at the terminal. Data goes to stdout, everything else here."""
+    print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,150 @@
+"""Bytes to a checked RGB picture to the network's input. Pillow and NumPy only.
+
+`decode_image` and `to_array` are the one way in: training's validation, the packing gate and the
+server all call them, so what was measured is what is served.
+"""
+
+import io
+import re
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image
+
+from antbee.errors import ImageError
+
+MAX_MEGAPIXELS: Final = 50
+
+_SIGNATURES: Final = {
+    "JPEG": re.compile(rb"\xff\xd8\xff"),
+    "PNG": re.compile(rb"\x89PNG\r\n\x1a\n"),
+    "WEBP": re.compile(rb"RIFF....WEBP", re.DOTALL),
+    "GIF": re.compile(rb"GIF8[79]a"),
+    "BMP": re.compile(rb"BM"),
+}
+"""The formats that are read, by Pillow's names, and how a file of each begins."""
+_UPRIGHT: Final = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What undoes each value of the EXIF orientation tag (EXIF 2.32, section 4.6.4, tag 274)."""
+
+# The size is checked here, before any pixel is decoded, against a limit that is a setting;
+# Pillow's own limit would warn or raise at a different one.
+Image.MAX_IMAGE_PIXELS = None
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How a picture becomes the network's input; stored in every packed model.
+
+    The defaults are those of torchvision's ImageNet weights for ResNet: shorter side to 256,
+    the central 224 by 224, channels scaled by ImageNet's mean and standard deviation.
+    """
+
+    resize: int = 256
+    crop: int = 224
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+
+
+IMAGENET: Final = Preprocessing()
+
+
+def decode_image(data: bytes, *, max_pixels: int = MAX_MEGAPIXELS * 1_000_000) -> Image.Image:
+    """Decode one picture: RGB, upright, as a person would see it on a white page.
+
+    Args:
+        data: a JPEG, PNG, WebP, GIF (its first frame) or BMP file.
+        max_pixels: the largest width times height; checked before anything is decoded.
+
+    Raises:
+        ImageError: `unsupported_image`, `corrupt_image` or `image_too_large`.
+    """
+    try:
+        image = Image.open(io.BytesIO(data), formats=tuple(_SIGNATURES))
+        _check_size(image, max_pixels)
+        image.load()
+        return _to_rgb(_upright(image))
+    except ImageError:
+        raise
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise _unreadable(data) from error
+
+
+def to_array(image: Image.Image, preprocessing: Preprocessing = IMAGENET) -> NDArray[np.float32]:
+    """Turn an RGB picture into the network's input, float32 [3, crop, crop].
+
+    Resizing and cropping are one step: the central square is resampled straight from the source
+    (bilinear, antialiased), which equals resizing the shorter side and then cropping, without
+    computing the pixels that the crop would throw away.
+    """
+    side = min(image.size) * preprocessing.crop / preprocessing.resize
+    left, top = (image.width - side) / 2, (image.height - side) / 2
+    square = image.resize(
+        (preprocessing.crop, preprocessing.crop),
+        Image.Resampling.BILINEAR,
+        box=(left, top, left + side, top + side),
+    )
+    scale = 1 / (255 * np.asarray(preprocessing.std, np.float32))
+    shift = np.asarray(preprocessing.mean, np.float32) / np.asarray(preprocessing.std, np.float32)
+    pixels = np.asarray(square, np.float32) * scale - shift
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+def looks_like_image(data: bytes) -> bool:
+    """Tell whether the first bytes are those of a format that `decode_image` reads."""
+    return any(signature.match(data) for signature in _SIGNATURES.values())
+
+
+def _check_size(image: Image.Image, max_pixels: int) -> None:
+    if image.width * image.height > max_pixels:
+        raise ImageError(
+            "image_too_large",
+            f"the picture is {image.width} by {image.height} pixels; "
+            f"at most {max_pixels / 1e6:g} megapixels are accepted: send a smaller one",
+        )
+
+
+def _unreadable(data: bytes) -> ImageError:
+    if looks_like_image(data):
+        return ImageError(
+            "corrupt_image", "the picture is broken or cut short: send the complete file"
+        )
+    return ImageError(
+        "unsupported_image", "this is not a JPEG, PNG, WebP, GIF or BMP picture: send one of those"
+    )
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
+    except Exception:  # noqa: BLE001 - broken metadata does not make a picture unreadable
+        return image
+    method = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
+    return image if method is None else image.transpose(method)
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "RGB":
+        return image
+    if image.mode.startswith("I"):  # 16 bits a pixel: Pillow's own conversion clips at 255
+        high_byte = np.asarray(image).astype(np.uint32) >> 8
+        return Image.fromarray(high_byte.astype(np.uint8)).convert("RGB")
+    if image.has_transparency_data:
+        return _on_white(image.convert("RGBA"))
+    return image.convert("RGB")
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    page = Image.new("RGBA", image.size, "white")
+    return Image.alpha_composite(page, image).convert("RGB")
