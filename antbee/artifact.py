@@ -1,0 +1,144 @@
+"""The packed model's folder: `model.json` and the files it vouches for.
+
+Written and read here alone, with the standard library. What the files mean is the business of
+`antbee.predictor`; how they are made, that of `antbee.packing`.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from antbee.errors import ModelError
+from antbee.images import Preprocessing
+
+FORMAT: Final = 1
+INDEX: Final = "model.json"
+WEIGHTS: Final = "weights.pt"
+ONNX: Final = "model.onnx"
+INPUT: Final = "image"
+LOGITS: Final = "logits"
+FEATURES: Final = "features"
+
+
+@dataclass(frozen=True)
+class PackedModel:
+    """What `model.json` says of a packed model.
+
+    Attributes:
+        arch: torchvision's name of the architecture, such as `resnet18`.
+        labels: in the order of the logits.
+        runtime: what `auto` means for this model: `onnx` or `torch`.
+        preprocessing: how a picture becomes the network's input.
+        metrics: of the checkpoint's epoch: `epoch`, `val_top1` (0 to 1), `val_loss`.
+        gate: one row a runtime: how it differs from PyTorch, and its speed.
+        provenance: data set, starting weights, training arguments, library versions.
+        folder: where the files lie; not part of `model.json`.
+        files: SHA-256 of each file, by name; filled in when the model is written.
+    """
+
+    arch: str
+    labels: Sequence[str]
+    runtime: str
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    gate: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    folder: Path = Path()
+    files: Mapping[str, str] = field(default_factory=dict)
+
+    def path(self, name: str) -> Path:
+        """Where the file `name` lies, once its content has been checked.
+
+        Raises:
+            ModelError: the file is missing or damaged.
+        """
+        path = self.folder / name
+        if name not in self.files or not path.is_file():
+            raise ModelError(f"{path} is missing: pack the model again")
+        if sha256(path) != self.files[name]:
+            raise ModelError(f"{path} is damaged (its checksum differs): pack the model again")
+        return path
+
+    def describe(self) -> dict[str, Any]:
+        """What `model.json` says of the model itself; JSON can hold it."""
+        return {
+            "arch": self.arch,
+            "labels": list(self.labels),
+            "runtime": self.runtime,
+            "preprocessing": asdict(self.preprocessing),
+            "metrics": dict(self.metrics),
+            "gate": dict(self.gate),
+            "provenance": dict(self.provenance),
+        }
+
+
+def write_model(model: PackedModel) -> None:
+    """Write `model.json` into `model.folder`, vouching for the files that lie there already."""
+    paths = [model.folder / name for name in (WEIGHTS, ONNX)]
+    content = {
+        "format": FORMAT,
+        **model.describe(),
+        "input": INPUT,
+        "outputs": [LOGITS, FEATURES],
+        "files": {path.name: sha256(path) for path in paths if path.is_file()},
+    }
+    text = json.dumps(content, indent=2) + "\n"
+    (model.folder / INDEX).write_text(text, encoding="utf-8")
+
+
+def read_model(folder: Path) -> PackedModel:
+    """Read a packed model; its files are checked when they are asked for.
+
+    Raises:
+        ModelError: not a packed model, or of another format.
+    """
+    content = _read_index(folder)
+    try:
+        return PackedModel(
+            arch=content["arch"],
+            labels=tuple(content["labels"]),
+            runtime=content["runtime"],
+            preprocessing=_preprocessing(content["preprocessing"]),
+            metrics=content["metrics"],
+            gate=content["gate"],
+            provenance=content["provenance"],
+            folder=folder,
+            files=dict(content["files"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"{folder / INDEX} is incomplete ({error!r}): pack it again") from error
+
+
+def sha256(path: Path) -> str:
+    """Hash a file's content: SHA-256, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _read_index(folder: Path) -> dict[str, Any]:
+    try:
+        content = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ModelError(f"{folder} holds no packed model: run save_to_bento.py") from error
+    except ValueError as error:
+        raise ModelError(f"{folder / INDEX} is damaged: pack it again") from error
+    found = content.get("format") if isinstance(content, dict) else None
+    if not isinstance(content, dict) or found != FORMAT:
+        raise ModelError(
+            f"{folder / INDEX} has format {found!r} and this antbee reads {FORMAT}: pack it again"
+        )
+    return content
+
+
+def _preprocessing(numbers: Mapping[str, Any]) -> Preprocessing:
+    red, green, blue = numbers["mean"]
+    red_std, green_std, blue_std = numbers["std"]
+    return Preprocessing(
+        resize=numbers["resize"],
+        crop=numbers["crop"],
+        mean=(red, green, blue),
+        std=(red_std, green_std, blue_std),
+    )

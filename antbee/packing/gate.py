@@ -1,0 +1,151 @@
+"""The accuracy gate: every candidate runtime against PyTorch, on the validation pictures.
+
+It runs the serving predictors, on the inputs that the server's own decoding gives.
+"""
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from antbee.errors import ModelError
+from antbee.predictor import Floats, Predictor, probabilities
+
+REFERENCE: Final = "torch"
+NO_LABEL: Final = -1
+"""The label of a sample that has none, such as noise: no answer is right."""
+TOLERANCE: Final = 1e-4
+"""How far a float32 export's outputs may lie from PyTorch's, on any validation picture."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """How one runtime answers, compared with PyTorch.
+
+    Attributes:
+        runtime: its name.
+        pictures: how many it answered.
+        correct: pictures whose most probable label is the true one.
+        accuracy_change: `correct` minus PyTorch's, in pictures.
+        changed: pictures whose most probable label is not PyTorch's.
+        largest_change: of any probability, 0 to 1.
+        mean_change: of all probabilities, 0 to 1.
+        largest_output_change: of any logit or feature.
+        images_per_second: the network alone, one picture at a time, one thread.
+    """
+
+    runtime: str
+    pictures: int
+    correct: int
+    accuracy_change: int
+    changed: int
+    largest_change: float
+    mean_change: float
+    largest_output_change: float
+    images_per_second: float
+
+
+def compare(
+    predictors: Mapping[str, Predictor], samples: Iterable[tuple[Floats, int]]
+) -> list[Row]:
+    """Run every predictor over every sample and compare it with `REFERENCE`, which is one of them.
+
+    Args:
+        predictors: by runtime.
+        samples: float32 [3, H, W] and the index of the true label, or `NO_LABEL`; at least one,
+            used once, one at a time.
+    """
+    truth = []
+    tallies = {runtime: _Tally() for runtime in predictors}
+    for array, label in samples:
+        truth.append(label)
+        batch = array[np.newaxis]
+        reference = tallies[REFERENCE].run(predictors[REFERENCE], batch)
+        for runtime in predictors.keys() - {REFERENCE}:
+            outputs = tallies[runtime].run(predictors[runtime], batch)
+            tallies[runtime].note_difference(outputs, reference)
+    expected = tallies[REFERENCE].stacked()
+    return [_row(runtime, tally, expected, np.asarray(truth)) for runtime, tally in tallies.items()]
+
+
+@dataclass
+class _Tally:
+    logits: list[Floats] = field(default_factory=list)
+    seconds: float = 0.0
+    largest_output_change: float = 0.0
+
+    def run(self, predictor: Predictor, batch: Floats) -> tuple[Floats, Floats]:
+        start = time.perf_counter()
+        outputs = predictor.outputs(batch)
+        self.seconds += time.perf_counter() - start
+        self.logits.append(outputs[0][0])
+        return outputs
+
+    def note_difference(self, outputs: Sequence[Floats], reference: Sequence[Floats]) -> None:
+        differences = [float(np.abs(a - b).max()) for a, b in zip(outputs, reference, strict=True)]
+        self.largest_output_change = max(self.largest_output_change, *differences)
+
+    def stacked(self) -> Floats:
+        return np.stack(self.logits)
+
+
+def _row(runtime: str, tally: _Tally, reference: Floats, truth: NDArray[np.int64]) -> Row:
+    logits = tally.stacked()
+    labels, reference_labels = logits.argmax(1), reference.argmax(1)
+    change = np.abs(probabilities(logits) - probabilities(reference))
+    correct = int((labels == truth).sum())
+    return Row(
+        runtime=runtime,
+        pictures=len(logits),
+        correct=correct,
+        accuracy_change=correct - int((reference_labels == truth).sum()),
+        changed=int((labels != reference_labels).sum()),
+        largest_change=float(change.max()),
+        mean_change=float(change.mean()),
+        largest_output_change=tally.largest_output_change,
+        images_per_second=round(len(logits) / tally.seconds, 1),
+    )
+
+
+def check_export(row: Row) -> None:
+    """Refuse a float32 export that does not agree with PyTorch.
+
+    Raises:
+        ModelError: an output differs by more than `TOLERANCE`.
+    """
+    if not row.largest_output_change <= TOLERANCE:
+        raise ModelError(
+            f"the {row.runtime} export differs from PyTorch by {row.largest_output_change:.2g} "
+            f"(at most {TOLERANCE:g} is accepted): nothing was packed"
+        )
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Lay the rows out for a person: one line a runtime."""
+    layout = "{:8} {:>13} {:>8} {:>15} {:>12} {:>11}"
+    header = ("runtime", "top-1", "changed", "largest change", "mean change", "pictures/s")
+    cells = [
+        (
+            row.runtime,
+            _share(row),
+            row.changed,
+            f"{row.largest_change:.2e}",
+            f"{row.mean_change:.2e}",
+            f"{row.images_per_second:.1f}",
+        )
+        for row in rows
+    ]
+    lines = [layout.format(*line) for line in (header, *cells)]
+    return "\n".join(lines)
+
+
+def _share(row: Row) -> str:
+    return f"{row.correct}/{row.pictures} {100 * row.correct / row.pictures:.1f}%"
+
+
+def as_json(rows: Sequence[Row], inputs: str) -> dict[str, Any]:
+    """What `model.json` keeps of the gate; `inputs` says what the samples were."""
+    return {"inputs": inputs, "reference": REFERENCE, "rows": [asdict(row) for row in rows]}

@@ -1,0 +1,158 @@
+"""Arrays to predictions, on ONNX Runtime or PyTorch.
+
+Knows the packed model's files and nothing of pictures' bytes or HTTP. A runtime is a class with
+`logits`; `load_predictor` picks one. torch is imported inside its own class and nowhere else.
+"""
+
+import importlib.util
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from antbee.artifact import FEATURES, INPUT, LOGITS, ONNX, WEIGHTS, PackedModel
+from antbee.errors import ModelError
+
+_NEEDS: Final = {
+    "onnx": (ONNX, ("onnxruntime",)),
+    "torch": (WEIGHTS, ("torch", "torchvision")),
+}
+RUNTIMES: Final = tuple(_NEEDS)
+OUTPUT_NODES: Final = {"fc": LOGITS, "layer4": FEATURES}
+"""Where a torchvision ResNet computes each output of the packed network."""
+
+Floats = NDArray[np.float32]
+
+
+class Predictor(Protocol):
+    """A network that can be asked from several threads at once."""
+
+    def logits(self, batch: Floats) -> Floats:
+        """Run the network: float32 [N, 3, H, W] to float32 [N, classes]."""
+
+    def outputs(self, batch: Floats) -> tuple[Floats, Floats]:
+        """Run the network and give its features, float32 [N, channels, h, w], beside the logits."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One picture's answer.
+
+    Attributes:
+        label: the most probable label.
+        probability: its probability, 0 to 1.
+        probabilities: of every label, in the model's order; they sum to 1.
+    """
+
+    label: str
+    probability: float
+    probabilities: dict[str, float]
+
+
+class OnnxPredictor:
+    """ONNX Runtime on the CPU.
+
+    Args:
+        model: the packed model, its files checked.
+        threads: how many threads one call may use. A server gives each request one thread and
+            answers several at once, which wastes less than splitting every layer.
+    """
+
+    def __init__(self, model: PackedModel, threads: int = 1) -> None:
+        import onnxruntime  # noqa: PLC0415 - each runtime is imported only when it is chosen
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        self._session: Any = onnxruntime.InferenceSession(
+            model.folder / ONNX, options, providers=["CPUExecutionProvider"]
+        )
+
+    def logits(self, batch: Floats) -> Floats:
+        """See `Predictor.logits`."""
+        logits: Floats = self._session.run([LOGITS], {INPUT: batch})[0]
+        return logits
+
+    def outputs(self, batch: Floats) -> tuple[Floats, Floats]:
+        """See `Predictor.outputs`."""
+        logits, features = self._session.run([LOGITS, FEATURES], {INPUT: batch})
+        return logits, features
+
+
+class TorchPredictor:
+    """PyTorch on the CPU, from the packed state dict."""
+
+    def __init__(self, model: PackedModel, threads: int = 1) -> None:
+        import torch  # noqa: PLC0415 - serving has no torch unless this runtime is chosen
+        import torchvision  # noqa: PLC0415 - likewise
+        from torchvision.models.feature_extraction import (  # noqa: PLC0415 - likewise
+            create_feature_extractor,
+        )
+
+        torch.set_num_threads(threads)
+        self._torch = torch
+        build = torchvision.models.get_model_builder(model.arch)
+        network = build(num_classes=len(model.labels)).eval()
+        weights = torch.load(model.folder / WEIGHTS, map_location="cpu", weights_only=True)
+        network.load_state_dict(weights)
+        self._network = create_feature_extractor(network, OUTPUT_NODES)
+
+    def logits(self, batch: Floats) -> Floats:
+        """See `Predictor.logits`."""
+        return self.outputs(batch)[0]
+
+    def outputs(self, batch: Floats) -> tuple[Floats, Floats]:
+        """See `Predictor.outputs`."""
+        with self._torch.inference_mode():
+            outputs = self._network(self._torch.from_numpy(batch))
+        return outputs[LOGITS].numpy(), outputs[FEATURES].numpy()
+
+
+def check_runtime(model: PackedModel, runtime: str = "auto") -> str:
+    """Choose the runtime and check, without loading anything, that it can run the model here.
+
+    Args:
+        model: the packed model.
+        runtime: one of `RUNTIMES`, or `auto`: the one that was chosen at packing.
+
+    Raises:
+        ModelError: the model's file is missing or damaged, or a library is not installed.
+    """
+    chosen = model.runtime if runtime == "auto" else runtime
+    if chosen not in _NEEDS:
+        raise ModelError(f"there is no runtime {chosen!r}: choose one of {', '.join(RUNTIMES)}")
+    file, libraries = _NEEDS[chosen]
+    model.path(file)
+    missing = [name for name in libraries if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ModelError(
+            f"the {chosen} runtime needs {' and '.join(missing)}: install it, or choose another"
+        )
+    return chosen
+
+
+def load_predictor(model: PackedModel, runtime: str = "auto", threads: int = 1) -> Predictor:
+    """Load the network on a runtime.
+
+    Raises:
+        ModelError: see `check_runtime`.
+    """
+    chosen = check_runtime(model, runtime)
+    return (OnnxPredictor if chosen == "onnx" else TorchPredictor)(model, threads)
+
+
+def probabilities(logits: Floats) -> NDArray[np.float64]:
+    """Softmax over the last axis, in float64 and safe for logits of any size."""
+    shifted = logits.astype(np.float64)
+    shifted -= shifted.max(axis=-1, keepdims=True)
+    exponentials = np.exp(shifted)
+    return np.asarray(exponentials / exponentials.sum(axis=-1, keepdims=True), np.float64)
+
+
+def to_prediction(labels: tuple[str, ...], row: NDArray[np.float64]) -> Prediction:
+    """Name the probabilities [classes] of one picture."""
+    named = dict(zip(labels, row.tolist(), strict=True))
+    label = labels[int(row.argmax())]
+    return Prediction(label, named[label], named)

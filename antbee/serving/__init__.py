@@ -1,0 +1,1 @@
+"""HTTP requests to predictions. Knows nothing of torch, training or packing."""

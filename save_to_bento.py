@@ -1,0 +1,47 @@
+"""Pack a checkpoint and build a bento: `python save_to_bento.py [CHECKPOINT]`.
+
+The bento's tag is the last line on stdout; everything else goes to stderr.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from antbee.command import DONE, run, say
+from antbee.packing.pack import RUNTIMES
+from antbee.packing.store import save_bento
+from antbee.training.checkpoint import newest_checkpoint
+
+SAVED_MODELS = Path("saved_models")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    arguments = parse(argv)
+    return run(lambda: save(arguments))
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line; wrong usage exits with 2."""
+    parser = argparse.ArgumentParser(prog="save_to_bento.py", description=__doc__)
+    add = parser.add_argument
+    add("checkpoint", nargs="?", type=Path, help="default: best.pt of the newest run")
+    add("--data", type=Path, default=Path("data"), help="the pictures; val is compared on")
+    add("--runtime", choices=RUNTIMES, default="auto", help="what the bento runs the network on")
+    add("--name", default="ant_bee_classifier", help="of the model and of the bento")
+    return parser.parse_args(argv)
+
+
+def save(arguments: argparse.Namespace) -> int:
+    """Pack, build, and say how to go on."""
+    checkpoint = arguments.checkpoint or newest_checkpoint(SAVED_MODELS)
+    say(f"packing {checkpoint}")
+    source = Path(__file__).resolve().parent
+    tag = save_bento(checkpoint, arguments.data, arguments.runtime, arguments.name, source)
+    say(f"serve it: bentoml serve {tag}")
+    print(tag)
+    return DONE
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
