@@ -1,0 +1,34 @@
+PYTHON ?= python3
+export PORT ?= 3000
+export EPOCHS ?= 25
+export WEIGHTS DATA_URL
+BIN := .venv/bin
+
+.PHONY: help serve test check lock
+
+help:
+	@echo "make serve   from nothing to a server on PORT (EPOCHS, WEIGHTS and DATA_URL pass through)"
+	@echo "make test    every test that needs no container engine"
+	@echo "make check   formatting, lint and types"
+
+serve: $(BIN)/installed
+	@sh quickstart.sh
+
+test: $(BIN)/installed
+	$(BIN)/python -m pytest
+
+check: $(BIN)/installed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+# requirements.txt: what a bento installs, pinned for every platform and Python that we support.
+lock: $(BIN)/installed
+	$(BIN)/python -m pip install --quiet uv
+	(sed '/^[^#]/d' requirements.txt; $(BIN)/uv pip compile pyproject.toml --universal \
+	    --python-version 3.11 --no-annotate --no-header --quiet) > requirements.new
+	mv requirements.new requirements.txt
+
+$(BIN)/installed: pyproject.toml requirements.txt install.sh
+	@PYTHON="$(PYTHON)" sh install.sh
+	@touch $@

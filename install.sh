@@ -1,0 +1,41 @@
+#!/bin/sh
+# Makes .venv with everything for training, packing, serving and testing.
+set -eu
+cd "$(dirname "$0")"
+
+torch_cpu=https://download.pytorch.org/whl/cpu
+
+say() { echo "$*" >&2; }
+
+# PyPI's torch for Linux brings gigabytes of CUDA, of no use without an NVIDIA GPU. PyTorch's own
+# index has builds without it, where it can be reached.
+wants_cpu_builds() {
+    [ "$(uname -s)" = Linux ] || return 1
+    if command -v nvidia-smi >/dev/null && nvidia-smi >/dev/null 2>&1; then return 1; fi
+    "$python" - "$torch_cpu/torch/" <<'EOF'
+import sys, urllib.request
+try:
+    urllib.request.urlopen(sys.argv[1], timeout=5).close()
+except OSError:
+    sys.exit(1)
+EOF
+}
+
+python=${PYTHON:-python3}
+command -v "$python" >/dev/null || { say "error: there is no $python: install Python 3.11 or newer"; exit 1; }
+"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
+    say "error: $("$python" --version) is too old: make PYTHON=python3.11 (or newer)"
+    exit 1
+}
+
+say "making .venv (a few minutes the first time)"
+"$python" -m venv .venv || { say "error: no virtual environment: on Debian, apt install python3-venv"; exit 1; }
+
+set -- --constraint requirements.txt --editable '.[train,bench,dev]'
+if wants_cpu_builds; then
+    say "no NVIDIA GPU here: taking torch's CPU builds"
+    set -- --extra-index-url "$torch_cpu" "$@"
+fi
+# A progress bar for a person, silence in a log.
+[ -t 1 ] || set -- --quiet "$@"
+.venv/bin/python -m pip install --disable-pip-version-check "$@"

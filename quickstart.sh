@@ -1,0 +1,77 @@
+#!/bin/sh
+# What `make serve` does once .venv is there: pictures, training, packing, then the server.
+# Whatever exists already is used as it is; delete data/, saved_models/ or a bento to redo it.
+set -eu
+cd "$(dirname "$0")"
+
+bin=.venv/bin
+tag_file=saved_models/bento
+
+# BentoML would report each of these steps to its makers.
+export BENTOML_DO_NOT_TRACK=True
+
+say() { echo "$*" >&2; }
+
+online() {
+    "$bin/python" - <<'EOF'
+import sys, urllib.error, urllib.request
+try:
+    urllib.request.urlopen("https://download.pytorch.org/models/", timeout=5).close()
+except urllib.error.HTTPError:
+    pass
+except OSError:
+    sys.exit(1)
+EOF
+}
+
+get_pictures() {
+    if [ -d data/train ]; then
+        say "pictures: data/ is there"
+    elif [ -n "${DATA_URL:-}" ] || is_online; then
+        sh get_data.sh
+    else
+        say "pictures: no network, so a small drawn sample set stands in for the photographs"
+        sh get_data.sh --sample
+    fi
+}
+
+# Asked at most once, and only when something has to come from there.
+is_online() {
+    [ -n "${answer:-}" ] || { if online; then answer=yes; else answer=no; fi; }
+    [ "$answer" = yes ]
+}
+
+starting_weights() {
+    if [ -n "${WEIGHTS:-}" ]; then
+        echo "$WEIGHTS"
+    elif is_online; then
+        echo imagenet
+    else
+        say "training: no network for the ImageNet weights, so it starts from none (--weights none)"
+        echo none
+    fi
+}
+
+train() {
+    last=$(ls -d saved_models/*/last.pt 2>/dev/null | tail -n 1)
+    if [ -n "$last" ]; then
+        "$bin/python" train.py --checkpoint "$last" --bento no
+    else
+        "$bin/python" train.py --epochs "$EPOCHS" --weights "$(starting_weights)" --bento no
+    fi
+}
+
+bento_is_there() { [ -s "$tag_file" ] && "$bin/bentoml" get "$(cat "$tag_file")" >/dev/null 2>&1; }
+
+if bento_is_there; then
+    say "bento: $(cat "$tag_file") is there"
+else
+    get_pictures
+    best=$(train)
+    "$bin/python" save_to_bento.py "${best##*
+}" >"$tag_file.new"
+    mv "$tag_file.new" "$tag_file"
+fi
+
+say "try it: curl -X POST http://127.0.0.1:$PORT/predict -H 'Content-Type: image/*' --data-binary @PICTURE"
+exec "$bin/bentoml" serve "$(cat "$tag_file")" --port "$PORT"
