@@ -8,9 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from antbee.command import DONE, run, say
-from antbee.packing.pack import RUNTIMES
-from antbee.packing.store import save_bento
-from antbee.training.checkpoint import newest_checkpoint
+from antbee.predictor import RUNTIMES
 
 SAVED_MODELS = Path("saved_models")
 
@@ -27,13 +25,17 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("checkpoint", nargs="?", type=Path, help="default: best.pt of the newest run")
     add("--data", type=Path, default=Path("data"), help="the pictures; val is compared on")
-    add("--runtime", choices=RUNTIMES, default="auto", help="what the bento runs the network on")
+    add("--runtime", choices=("auto", *RUNTIMES), default="auto", help="what it is served with")
     add("--name", default="ant_bee_classifier", help="of the model and of the bento")
     return parser.parse_args(argv)
 
 
 def save(arguments: argparse.Namespace) -> int:
     """Pack, build, and say how to go on."""
+    # Loading torch and BentoML takes seconds, which --help need not wait for.
+    from antbee.packing.store import save_bento  # noqa: PLC0415
+    from antbee.training.checkpoint import newest_checkpoint  # noqa: PLC0415
+
     checkpoint = arguments.checkpoint or newest_checkpoint(SAVED_MODELS)
     say(f"packing {checkpoint}")
     source = Path(__file__).resolve().parent

@@ -6,6 +6,7 @@ server all call them, so what was measured is what is served.
 
 import io
 import re
+import warnings
 from dataclasses import dataclass
 from typing import Final
 
@@ -39,6 +40,10 @@ _UPRIGHT: Final = {
 # The size is checked here, before any pixel is decoded, against a limit that is a setting;
 # Pillow's own limit would warn or raise at a different one.
 Image.MAX_IMAGE_PIXELS = None
+
+# Pillow warns of oddities in words taken from the file. Python keeps every distinct warning for
+# ever, so a stranger's files could fill the log and the memory.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 @dataclass(frozen=True)

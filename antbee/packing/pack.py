@@ -19,7 +19,6 @@ from antbee.training.data import Picture, find_pictures
 from antbee.training.model import build_model
 from antbee.training.progress import Bar
 
-RUNTIMES: Final = ("auto", "onnx", "torch")
 NOISE_ARRAYS: Final = 8
 
 
@@ -29,7 +28,8 @@ def pack(path: Path, data: Path, runtime: str, folder: Path) -> PackedModel:
     Args:
         path: the checkpoint.
         data: the pictures' folder; its `val` is what the gate runs on.
-        runtime: one of `RUNTIMES`; `auto` takes ONNX Runtime, which needs no torch to serve.
+        runtime: one of `antbee.predictor.RUNTIMES`, or `auto`: ONNX Runtime, which serves without
+            torch.
         folder: exists, and is empty.
 
     Raises:

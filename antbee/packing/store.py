@@ -3,6 +3,7 @@
 import contextlib
 import importlib.metadata
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,6 +35,7 @@ def save_bento(checkpoint: Path, data: Path, runtime: str, name: str, source: Pa
         AntBeeError: see `antbee.packing.pack.pack`.
         ModelError: BentoML refused the name or could not build the bento.
     """
+    _check_name(name)
     # BentoML and its exporters report on stdout, which belongs to the tag.
     with contextlib.redirect_stdout(sys.stderr), _as_model_error():
         with bentoml.models.create(name) as model:
@@ -52,8 +54,15 @@ def save_bento(checkpoint: Path, data: Path, runtime: str, name: str, source: Pa
     return str(bento.tag)
 
 
+def _check_name(name: str) -> None:
+    try:
+        bentoml.Tag(name)
+    except ValueError as error:
+        raise ModelError(f"--name {name!r} cannot be stored: {error}") from error
+
+
 @contextlib.contextmanager
-def _as_model_error() -> Any:  # noqa: ANN401 - a generator
+def _as_model_error() -> Iterator[None]:
     try:
         yield
     except BentoMLException as error:
@@ -63,13 +72,14 @@ def _as_model_error() -> Any:  # noqa: ANN401 - a generator
 def _options(bentofile: Path, runtime: str) -> dict[str, Any]:
     options: dict[str, Any] = yaml.safe_load(bentofile.read_text(encoding="utf-8"))
     if runtime == "torch":
-        libraries = ("torch", "torchvision")
-        options["python"]["packages"] = [
-            f"{library}=={_public_version(library)}" for library in libraries
-        ]
+        # BentoML takes either a file of requirements or a list.
+        requirements = bentofile.with_name(options["python"].pop("requirements_txt"))
+        lines = requirements.read_text(encoding="utf-8").splitlines()
+        pinned = [line for line in lines if not line.startswith("#")]
+        options["python"]["packages"] = [*pinned, *map(_pin, ("torch", "torchvision"))]
     return options
 
 
-def _public_version(library: str) -> str:
+def _pin(library: str) -> str:
     # A CPU build calls itself 2.9.0+cpu, which no package index but PyTorch's has.
-    return importlib.metadata.version(library).partition("+")[0]
+    return f"{library}=={importlib.metadata.version(library).partition('+')[0]}"

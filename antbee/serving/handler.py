@@ -9,7 +9,7 @@ import json
 from collections.abc import AsyncGenerator
 from typing import Any
 
-from starlette.datastructures import UploadFile
+from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
@@ -36,9 +36,14 @@ async def picture_bytes(request: Request, *, max_body: int) -> bytes:
     body = await read_body(request, max_body)
     if not body:
         raise RequestError("empty_body", f"the request has no body: {_HOW}")
-    if _is_multipart(request):
+    # What the body is counts for more than what its Content-Type says it is.
+    if looks_like_image(body):
+        return body
+    content_type = request.headers.get("content-type", "").lower()
+    if content_type.startswith("multipart/form-data") and "boundary=" in content_type:
         return await _from_multipart(request, body)
-    if _is_json(request, body):
+    media_type = content_type.partition(";")[0].strip()
+    if media_type.endswith(("/json", "+json")) or body.lstrip().startswith(b"{"):
         return _from_json(body)
     return body
 
@@ -67,18 +72,6 @@ def _too_large(max_body: int) -> RequestError:
     )
 
 
-def _is_multipart(request: Request) -> bool:
-    content_type = request.headers.get("content-type", "").lower()
-    return content_type.startswith("multipart/form-data") and "boundary=" in content_type
-
-
-def _is_json(request: Request, body: bytes) -> bool:
-    if looks_like_image(body):
-        return False
-    media_type = request.headers.get("content-type", "").lower().partition(";")[0].strip()
-    return media_type.endswith(("/json", "+json")) or body.lstrip().startswith(b"{")
-
-
 async def _from_multipart(request: Request, body: bytes) -> bytes:
     async def chunks() -> AsyncGenerator[bytes, None]:
         yield body
@@ -89,6 +82,13 @@ async def _from_multipart(request: Request, body: bytes) -> bytes:
     except (MultiPartException, UnicodeDecodeError) as error:
         message = f"the multipart body cannot be read ({error}): {_HOW}"
         raise RequestError("no_image", message) from error
+    try:
+        return await _only_file(form)
+    finally:
+        await form.close()
+
+
+async def _only_file(form: FormData) -> bytes:
     files = [part for _, part in form.multi_items() if isinstance(part, UploadFile)]
     if not files:
         raise RequestError("no_image", "the form has no file in it: send one as -F image=@FILE")
@@ -96,16 +96,15 @@ async def _from_multipart(request: Request, body: bytes) -> bytes:
         raise RequestError(
             "too_many_images", f"the form has {len(files)} files: send one picture a request"
         )
-    return await files[0].read() or _refuse_empty_file()
+    data = await files[0].read()
+    if not data:
+        raise RequestError("empty_body", "the file in the form is empty: send the whole picture")
+    return data
 
 
 class _MemoryParser(MultiPartParser):
     # The body is in memory and bounded already: nothing a stranger sends is spooled to disk.
     spool_max_size = 2**62
-
-
-def _refuse_empty_file() -> bytes:
-    raise RequestError("empty_body", "the file in the form is empty: send the picture's bytes")
 
 
 def _from_json(body: bytes) -> bytes:

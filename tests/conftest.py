@@ -1,0 +1,153 @@
+"""Pictures, a packed model and a running server that the tests share."""
+
+import io
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from antbee.artifact import ONNX, WEIGHTS, PackedModel, read_model, write_model
+from antbee.packing.export import export_onnx, export_weights
+from antbee.training.model import build_model
+
+REPOSITORY = Path(__file__).parents[1]
+LABELS = ("circle", "square", "triangle")
+
+
+def encode(image: Image.Image, format_: str = "JPEG", **options: object) -> bytes:
+    """Encode a picture as a file's bytes."""
+    buffer = io.BytesIO()
+    image.save(buffer, format_, **options)
+    return buffer.getvalue()
+
+
+def noise(width: int, height: int, seed: int = 0) -> Image.Image:
+    """Make a picture of smooth random colours, which survives JPEG well."""
+    cells = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), np.uint8)
+    return Image.fromarray(cells).resize((width, height), Image.Resampling.BICUBIC)
+
+
+@pytest.fixture(scope="session")
+def jpeg() -> bytes:
+    """Return a 320 by 240 JPEG."""
+    return encode(noise(320, 240))
+
+
+@pytest.fixture(scope="session")
+def packed(tmp_path_factory: pytest.TempPathFactory) -> PackedModel:
+    """Pack a ResNet-18 with random weights, whose answers differ from picture to picture."""
+    folder = tmp_path_factory.mktemp("packed")
+    torch.manual_seed(0)
+    network = build_model("resnet18", len(LABELS))
+    with torch.inference_mode():  # batch-norm statistics of something like a picture
+        network.train()(torch.randn(8, 3, 224, 224))
+    export_weights(network, folder / WEIGHTS)
+    export_onnx(network, folder / ONNX, 224)
+    write_model(PackedModel("resnet18", LABELS, "onnx", folder=folder))
+    return read_model(folder)
+
+
+@pytest.fixture(scope="session")
+def bentoml_home(tmp_path_factory: pytest.TempPathFactory, packed: PackedModel) -> Path:
+    """Make a BentoML home of its own, with the packed model in its store."""
+    home = tmp_path_factory.mktemp("bentoml")
+    script = (
+        "import bentoml, shutil, sys\n"
+        "with bentoml.models.create('ant_bee_classifier') as model:\n"
+        "    shutil.copytree(sys.argv[1], model.path, dirs_exist_ok=True)\n"
+    )
+    subprocess.run([sys.executable, "-c", script, packed.folder], env=environment(home), check=True)
+    return home
+
+
+def environment(home: Path, **settings: str) -> dict[str, str]:
+    """Return an environment for BentoML in which only `settings` are set."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("ANTBEE_")}
+    return {**kept, "BENTOML_HOME": str(home), "BENTOML_DO_NOT_TRACK": "True", **settings}
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def predict(self, body: bytes, content_type: str | None = None) -> httpx.Response:
+        """Post a body as it is."""
+        headers = {} if content_type is None else {"Content-Type": content_type}
+        return httpx.post(f"{self.url}/predict", content=body, headers=headers, timeout=30)
+
+
+StartServer = Callable[..., AbstractContextManager[Server]]
+
+
+@pytest.fixture(scope="session")
+def start_server(bentoml_home: Path, tmp_path_factory: pytest.TempPathFactory) -> StartServer:
+    """Return what starts `bentoml serve` and stops it again."""
+
+    @contextmanager
+    def start(
+        target: str = ".",
+        home: Path = bentoml_home,
+        folder: Path = REPOSITORY,
+        **settings: str,
+    ) -> Iterator[Server]:
+        port = free_port()
+        log = tmp_path_factory.mktemp("server") / "log"
+        command = [sys.executable, "-m", "bentoml", "serve", target]
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [*command, "--host", "127.0.0.1", "--port", str(port)],
+                cwd=folder,
+                env=environment(home, **settings),
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        server = Server(f"http://127.0.0.1:{port}", process, log)
+        try:
+            wait_until_ready(server)
+            yield server
+        finally:
+            process.terminate()
+            process.wait(30)
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def server(start_server: StartServer) -> Iterator[Server]:
+    """Serve the packed model from the working folder, with default settings."""
+    with start_server() as running:
+        yield running
+
+
+def free_port() -> int:
+    """Find a port that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_until_ready(server: Server, seconds: float = 60) -> None:
+    """Wait for the first 200 on `/readyz`."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and server.process.poll() is None:
+        try:
+            if httpx.get(f"{server.url}/readyz", timeout=5).status_code == httpx.codes.OK:
+                return
+        except httpx.TransportError:
+            time.sleep(0.05)
+    pytest.fail(f"the server did not start:\n{server.log.read_text()}")

@@ -1,0 +1,92 @@
+"""The accuracy gate."""
+
+import numpy as np
+import pytest
+
+from antbee.errors import ModelError
+from antbee.packing.gate import as_json, check_export, compare, table
+from antbee.predictor import Floats
+
+
+class Fixed:
+    """A predictor whose logits depend on the first number of its input alone."""
+
+    def __init__(self, *logits: tuple[float, float]) -> None:
+        self._logits = np.asarray(logits, np.float32)
+
+    def logits(self, batch: Floats) -> Floats:
+        """Answer with the logits of the row that the input names."""
+        return self.outputs(batch)[0]
+
+    def outputs(self, batch: Floats) -> tuple[Floats, Floats]:
+        """Answer with features that never differ."""
+        rows = batch[:, 0, 0, 0].astype(int)
+        return self._logits[rows], np.zeros((len(batch), 1, 1, 1), np.float32)
+
+
+SAMPLES = [(np.full((3, 1, 1), index, np.float32), label) for index, label in enumerate((0, 1, 1))]
+TORCH = Fixed((1, 0), (0, 1), (0, 1))
+
+
+def test_agreement() -> None:
+    """A runtime that answers as PyTorch does changes nothing."""
+    torch, onnx = compare({"torch": TORCH, "onnx": TORCH}, SAMPLES)
+
+    assert (onnx.pictures, onnx.correct, torch.correct) == (3, 3, 3)
+    assert (onnx.changed, onnx.accuracy_change) == (0, 0)
+    assert (onnx.largest_change, onnx.mean_change, onnx.largest_logit_change) == (0, 0, 0)
+    assert onnx.exact
+
+
+def test_differences_are_counted() -> None:
+    """Changed labels, lost accuracy and the changes in probability are measured."""
+    other = Fixed((0, 1), (0, 1), (0, 1))
+    _, onnx = compare({"torch": TORCH, "onnx": other}, SAMPLES)
+    moved = abs(1 / (1 + np.exp(-1)) - 1 / (1 + np.exp(1)))
+
+    assert (onnx.changed, onnx.correct, onnx.accuracy_change) == (1, 2, -1)
+    assert onnx.largest_change == pytest.approx(moved)
+    assert onnx.mean_change == pytest.approx(moved / 3)
+    assert (onnx.largest_logit_change, onnx.exact) == (1, False)
+
+
+def test_export_within_tolerance_passes() -> None:
+    """An export that differs by no more than 1e-4 is accepted."""
+    near = Fixed((1.00009, 0), (0, 1), (0, 1))
+
+    check_export(compare({"torch": TORCH, "onnx": near}, SAMPLES)[1])
+
+
+@pytest.mark.parametrize("wrong", [1.0002, float("nan")])
+def test_export_beyond_tolerance_is_refused(wrong: float) -> None:
+    """An export that differs by more, or answers no numbers, is refused."""
+    far = Fixed((wrong, 0), (0, 1), (0, 1))
+
+    with pytest.raises(ModelError, match="nothing was packed"):
+        check_export(compare({"torch": TORCH, "onnx": far}, SAMPLES)[1])
+
+
+def test_nan_among_others_is_noticed() -> None:
+    """An output that is no number is not hidden by a larger difference before it."""
+    far = Fixed((5, 0), (float("nan"), 1), (0, 1))
+
+    with pytest.raises(ModelError):
+        check_export(compare({"torch": TORCH, "onnx": far}, SAMPLES)[1])
+
+
+def test_table_has_a_line_a_runtime() -> None:
+    """A person reads one line a runtime, under a header."""
+    rows = compare({"torch": TORCH, "onnx": TORCH}, SAMPLES)
+    lines = table(rows).splitlines()
+
+    assert [line.split()[0] for line in lines] == ["runtime", "torch", "onnx"]
+    assert "3/3 100.0%" in lines[2]
+    assert len({len(line) for line in lines}) == 1
+
+
+def test_json_says_what_was_compared() -> None:
+    """`model.json` keeps the rows and what they were measured on."""
+    kept = as_json(compare({"torch": TORCH}, SAMPLES), "validation pictures")
+
+    assert (kept["inputs"], kept["reference"]) == ("validation pictures", "torch")
+    assert kept["rows"][0]["runtime"] == "torch"

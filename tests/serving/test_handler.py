@@ -1,0 +1,199 @@
+"""HTTP bodies to picture bytes."""
+
+import asyncio
+import base64
+import json
+from collections.abc import Iterable, Mapping
+
+import pytest
+from starlette.requests import Request
+from starlette.types import Message
+
+from antbee.errors import RequestError
+from antbee.serving.handler import picture_bytes
+
+LIMIT = 100_000
+
+
+def read(
+    body: bytes | Iterable[bytes], headers: Mapping[str, str] | None = None, limit: int = LIMIT
+) -> bytes:
+    """Run the handler on a body that arrives in one or several chunks."""
+    chunks = [body] if isinstance(body, bytes) else list(body)
+    messages: list[Message] = [
+        {"type": "http.request", "body": chunk, "more_body": True} for chunk in chunks
+    ]
+    messages.append({"type": "http.request", "body": b"", "more_body": False})
+    pairs = [(name.lower().encode(), value.encode()) for name, value in (headers or {}).items()]
+    scope = {"type": "http", "method": "POST", "headers": pairs}
+
+    async def receive() -> Message:
+        return messages.pop(0)
+
+    return asyncio.run(picture_bytes(Request(scope, receive), max_body=limit))
+
+
+def code(
+    body: bytes | Iterable[bytes], headers: Mapping[str, str] | None = None, limit: int = LIMIT
+) -> str:
+    """Return the code of the error that the handler raises."""
+    with pytest.raises(RequestError) as caught:
+        read(body, headers, limit)
+    return caught.value.code
+
+
+def form(*parts: tuple[str, bytes], end: bytes = b"--XX--\r\n") -> tuple[bytes, dict[str, str]]:
+    """Make a multipart body of parts given as (Content-Disposition parameters, content)."""
+    body = b"".join(
+        b"--XX\r\nContent-Disposition: form-data; %s\r\n\r\n%s\r\n" % (parameters.encode(), content)
+        for parameters, content in parts
+    )
+    return body + end, {"content-type": "multipart/form-data; boundary=XX"}
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "image/*",
+        "image/jpeg",
+        "application/octet-stream",
+        "application/x-www-form-urlencoded",
+        "application/json",
+        "text/plain",
+        "multipart/form-data",
+        "multipart/form-data; boundary=XX",
+        "",
+        "nonsense",
+        None,
+    ],
+)
+def test_raw_bytes_under_any_content_type(jpeg: bytes, content_type: str | None) -> None:
+    """A picture is read as it is, whatever its Content-Type says."""
+    headers = None if content_type is None else {"content-type": content_type}
+
+    assert jpeg == read(jpeg, headers)
+
+
+def test_chunks_are_joined(jpeg: bytes) -> None:
+    """A body that arrives in pieces, with no length announced, is put together."""
+    assert jpeg == read(jpeg[start : start + 1000] for start in range(0, len(jpeg), 1000))
+
+
+@pytest.mark.parametrize("field", ["image", "file", "", "anything at all", "\uff50"])
+def test_multipart_file_in_any_field(jpeg: bytes, field: str) -> None:
+    """A file in a form is found whatever its field is called."""
+    assert jpeg == read(*form((f'name="{field}"; filename="x.jpg"', jpeg)))
+
+
+def test_other_fields_are_passed_over(jpeg: bytes) -> None:
+    """Text fields beside the file do no harm."""
+    parts = (('name="a"', b"1"), ('name="f"; filename="x"', jpeg), ('name="b"', b"\xff\xfe"))
+
+    assert jpeg == read(*form(*parts))
+
+
+def test_form_without_a_file() -> None:
+    """A form with text fields only has no image."""
+    assert code(*form(('name="image"', b"x.jpg"))) == "no_image"
+
+
+def test_form_with_two_files(jpeg: bytes) -> None:
+    """A form with two files is too many for one answer."""
+    part = ('name="f"; filename="x"', jpeg)
+
+    assert code(*form(part, part)) == "too_many_images"
+
+
+def test_form_with_an_empty_file() -> None:
+    """A form whose file has no bytes is as good as no body."""
+    assert code(*form(('name="f"; filename="x"', b""))) == "empty_body"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"not a form",
+        b"--XX\r\n",
+        b"--XX\r\nnonsense\r\n\r\nx\r\n--XX--\r\n",
+        b"--XX--\r\n",
+        b"--YY",
+    ],
+)
+def test_broken_form(body: bytes) -> None:
+    """A body that is no form although it says so has no image."""
+    assert code(body, {"content-type": "multipart/form-data; boundary=XX"}) == "no_image"
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "application/problem+json", None])
+@pytest.mark.parametrize("prefix", ["", "data:image/jpeg;base64,"])
+def test_json_base64(jpeg: bytes, content_type: str | None, prefix: str) -> None:
+    """JSON carries the picture in base64 or as a data URL, even when its type is not said."""
+    body = json.dumps({"data": prefix + base64.b64encode(jpeg).decode()}).encode()
+    headers = None if content_type is None else {"content-type": content_type}
+
+    assert jpeg == read(body, headers)
+
+
+def test_base64_in_lines(jpeg: bytes) -> None:
+    """Base64 broken into lines, as many programs print it, is read."""
+    body = json.dumps({"data": base64.encodebytes(jpeg).decode()}).encode()
+
+    assert jpeg == read(body)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{",
+        b"[]",
+        b"null",
+        b'"x"',
+        b"{}",
+        b'{"data": 3}',
+        b'{"data": null}',
+        b'{"image": "x"}',
+        b'{"data": "eA==", "url": "https://example.org"}',
+        b'{"data": "\xff"}',
+        b"[" * 100_000,
+        b'{"data": ' + b"1" * 50_000 + b"}",
+    ],
+)
+def test_json_of_another_shape(body: bytes) -> None:
+    """JSON that is broken or not an object with `data` alone is invalid."""
+    assert code(body, {"content-type": "application/json"}, limit=200_000) == "invalid_json"
+
+
+@pytest.mark.parametrize("text", ["%%%", "abc", "a", "ÿÿÿÿ", "data:image/png;base64,%%%"])
+def test_broken_base64(text: str) -> None:
+    """Text that is not base64 is told apart from JSON that is broken."""
+    assert code(json.dumps({"data": text}).encode()) == "invalid_base64"
+
+
+@pytest.mark.parametrize("body", [b"", b'{"data": ""}', b'{"data": "data:image/png;base64,"}'])
+def test_nothing_sent(body: bytes) -> None:
+    """A request without any picture's bytes is empty."""
+    assert code(body) == "empty_body"
+
+
+def test_url_is_not_fetched() -> None:
+    """An address is refused, not fetched."""
+    assert code(b'{"url": "https://example.org/x.jpg"}') == "url_not_allowed"
+
+
+def test_announced_length_is_refused_unread() -> None:
+    """A body whose length is announced as too large is refused before any of it arrives."""
+    headers = {"content-length": str(LIMIT + 1)}
+
+    assert code(b"", headers) == "body_too_large"
+
+
+def test_unannounced_length_is_cut_off() -> None:
+    """A body without a length is refused as soon as it is too large."""
+    endless = [b"x" * 1000] * (LIMIT // 1000 + 1)
+
+    assert code(endless) == "body_too_large"
+
+
+def test_limit_is_inclusive() -> None:
+    """A body of exactly the largest size is read."""
+    assert len(read(b"x" * LIMIT)) == LIMIT

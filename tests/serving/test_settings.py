@@ -1,0 +1,61 @@
+"""Settings from the environment."""
+
+import pytest
+
+from antbee.errors import SettingsError
+from antbee.serving.settings import Settings, cores, read_settings
+
+
+def test_defaults() -> None:
+    """Without variables, every setting has its documented default."""
+    expected = Settings(
+        max_body_mb=10, max_megapixels=50, threads=cores(), queue=64, timeout=25, runtime="auto"
+    )
+
+    assert expected == read_settings({"HOME": "/nowhere"})
+
+
+def test_values_are_read() -> None:
+    """Each variable sets its setting, in its own unit."""
+    settings = read_settings(
+        {
+            "ANTBEE_MAX_BODY_MB": "2.5",
+            "ANTBEE_MAX_MEGAPIXELS": "1",
+            "ANTBEE_THREADS": "3",
+            "ANTBEE_QUEUE": "0",
+            "ANTBEE_TIMEOUT": "0.5",
+            "ANTBEE_RUNTIME": "torch",
+        }
+    )
+
+    assert Settings(2.5, 1, 3, 0, 0.5, "torch") == settings
+    assert (settings.max_body, settings.max_pixels) == (2_500_000, 1_000_000)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ANTBEE_MAX_BODY_MB", "lots"),
+        ("ANTBEE_MAX_BODY_MB", "0"),
+        ("ANTBEE_MAX_BODY_MB", "nan"),
+        ("ANTBEE_MAX_MEGAPIXELS", "-1"),
+        ("ANTBEE_MAX_MEGAPIXELS", "inf"),
+        ("ANTBEE_THREADS", "0"),
+        ("ANTBEE_THREADS", "2.5"),
+        ("ANTBEE_QUEUE", "-1"),
+        ("ANTBEE_TIMEOUT", ""),
+        ("ANTBEE_RUNTIME", "ONNX"),
+    ],
+)
+def test_impossible_value_names_variable_and_value(name: str, value: str) -> None:
+    """A value that a setting cannot have is answered with its name and value."""
+    with pytest.raises(SettingsError) as caught:
+        read_settings({name: value})
+
+    assert str(caught.value).startswith(f"{name}={value!r}: it must be ")
+
+
+def test_unknown_setting_is_refused() -> None:
+    """A misspelt setting does not silently do nothing."""
+    with pytest.raises(SettingsError, match="ANTBEE_TIMEOUTS is not a setting"):
+        read_settings({"ANTBEE_TIMEOUTS": "3"})

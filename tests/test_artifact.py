@@ -1,0 +1,90 @@
+"""The packed model's folder."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from antbee.artifact import INDEX, ONNX, PackedModel, read_model, write_model
+from antbee.errors import ModelError
+
+
+@pytest.fixture
+def copy(packed: PackedModel, tmp_path: Path) -> Path:
+    """Copy the packed model, to be damaged."""
+    return Path(shutil.copytree(packed.folder, tmp_path / "copy"))
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    """Every field of a packed model survives writing and reading."""
+    model = PackedModel(
+        arch="resnet34",
+        labels=("a", "b"),
+        runtime="torch",
+        metrics={"val_top1": 0.5},
+        gate={"rows": []},
+        provenance={"data": {"folder": "x"}},
+        folder=tmp_path,
+    )
+    write_model(model)
+
+    assert read_model(tmp_path) == model
+
+
+def test_files_are_vouched_for(packed: PackedModel) -> None:
+    """A file with the right content is handed out."""
+    assert packed.path(ONNX) == packed.folder / ONNX
+
+
+def test_damaged_file_is_refused(copy: Path) -> None:
+    """A file of which one byte has changed is refused by name."""
+    data = bytearray((copy / ONNX).read_bytes())
+    data[1000] ^= 1
+    (copy / ONNX).write_bytes(data)
+
+    with pytest.raises(ModelError, match=r"model\.onnx is damaged"):
+        read_model(copy).path(ONNX)
+
+
+def test_missing_file_is_refused(copy: Path) -> None:
+    """A file that is gone is refused by name."""
+    (copy / ONNX).unlink()
+
+    with pytest.raises(ModelError, match=r"model\.onnx is missing"):
+        read_model(copy).path(ONNX)
+
+
+def test_empty_folder_says_what_to_do(tmp_path: Path) -> None:
+    """A folder without a packed model names the command that makes one."""
+    with pytest.raises(ModelError, match="run save_to_bento"):
+        read_model(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "[1]", "{", '"x"', "\ud800".encode("utf-8", "surrogatepass")])
+def test_broken_index_is_refused(tmp_path: Path, text: str | bytes) -> None:
+    """An index that is not JSON of ours is refused."""
+    (tmp_path / INDEX).write_bytes(text if isinstance(text, bytes) else text.encode())
+
+    with pytest.raises(ModelError, match=r"model\.json"):
+        read_model(tmp_path)
+
+
+def test_another_format_is_refused(copy: Path) -> None:
+    """An index of a later format names both formats."""
+    content = json.loads((copy / INDEX).read_text())
+    (copy / INDEX).write_text(json.dumps({**content, "format": 2}))
+
+    with pytest.raises(ModelError, match="format 2 and this antbee reads 1"):
+        read_model(copy)
+
+
+@pytest.mark.parametrize("key", ["labels", "preprocessing", "files"])
+def test_incomplete_index_is_refused(copy: Path, key: str) -> None:
+    """An index without one of its parts is refused."""
+    content = json.loads((copy / INDEX).read_text())
+    del content[key]
+    (copy / INDEX).write_text(json.dumps(content))
+
+    with pytest.raises(ModelError, match="incomplete"):
+        read_model(copy)

@@ -1,0 +1,197 @@
+"""Bytes to pictures to the network's input."""
+
+import io
+import struct
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from antbee.errors import ImageError
+from antbee.images import decode_image, looks_like_image, to_array
+from tests.conftest import encode, noise
+
+RED = (220, 30, 20)
+
+
+@pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP", "GIF", "BMP"])
+def test_each_format_is_decoded_to_rgb(format_: str) -> None:
+    """A JPEG, PNG, WebP, GIF or BMP becomes an RGB picture of its own size and colours."""
+    data = encode(Image.new("RGB", (40, 30), RED), format_)
+
+    image = decode_image(data)
+
+    assert (image.mode, image.size) == ("RGB", (40, 30))
+    assert np.abs(np.asarray(image, int) - RED).max() <= 8
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation_is_applied(orientation: int) -> None:
+    """A picture that a camera stored on its side or mirrored comes out upright."""
+    upright = noise(48, 32)
+    stored = upright.transpose(_STORED[orientation]) if orientation > 1 else upright
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+
+    image = decode_image(encode(stored, "PNG", exif=exif))
+
+    assert np.array_equal(np.asarray(upright), np.asarray(image))
+
+
+_STORED = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
+
+
+def test_broken_metadata_leaves_the_picture_readable() -> None:
+    """EXIF data that makes no sense is ignored."""
+    data = encode(noise(40, 30), "JPEG", exif=b"Exif\x00\x00II*\x00\xff\xff\xff\x7fgarbage")
+
+    assert decode_image(data).size == (40, 30)
+
+
+def test_transparency_shows_a_white_page() -> None:
+    """What is transparent looks white, what is half transparent is mixed with white."""
+    picture = Image.new("RGBA", (2, 1))
+    picture.putpixel((0, 0), (10, 20, 30, 0))
+    picture.putpixel((1, 0), (0, 0, 0, 128))
+
+    image = decode_image(encode(picture, "PNG"))
+
+    assert image.getpixel((0, 0)) == (255, 255, 255)
+    assert image.getpixel((1, 0)) == (127, 127, 127)
+
+
+def test_transparent_palette_shows_a_white_page() -> None:
+    """A palette's transparent colour looks white."""
+    picture = Image.new("P", (1, 1), 0)
+    picture.putpalette([200, 0, 0])
+
+    image = decode_image(encode(picture, "GIF", transparency=0))
+
+    assert image.getpixel((0, 0)) == (255, 255, 255)
+
+
+def test_16_bit_grey_keeps_its_shades() -> None:
+    """A 16-bit grey picture is scaled to 8 bits, not clipped to white."""
+    shades = np.array([[0, 0x4000, 0x8000, 0xFFFF]], np.uint16)
+
+    image = decode_image(encode(Image.fromarray(shades), "PNG"))
+
+    assert [image.getpixel((x, 0)) for x in range(4)] == [(s, s, s) for s in (0, 64, 128, 255)]
+
+
+def test_cmyk_looks_as_printed() -> None:
+    """A CMYK JPEG becomes the colours that its inks print."""
+    data = encode(Image.new("CMYK", (16, 16), (0, 255, 255, 0)), "JPEG")
+
+    red, green, blue = np.asarray(decode_image(data))[8, 8]
+
+    assert red > 240
+    assert max(green, blue) < 16
+
+
+def test_first_frame_of_an_animation() -> None:
+    """An animated picture is its first frame."""
+    frames = [Image.new("RGB", (20, 20), colour) for colour in (RED, "blue")]
+
+    image = decode_image(encode(frames[0], "GIF", save_all=True, append_images=frames[1:]))
+
+    assert image.getpixel((10, 10)) == RED
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"hello", b"%PDF-1.7 ...", b"<svg xmlns='http://www.w3.org/2000/svg'/>", b"RIFF\0\0\0\0WAVE"],
+)
+def test_other_files_are_unsupported(data: bytes) -> None:
+    """A file that is no picture of ours is unsupported, not corrupt."""
+    assert _error(data).code == "unsupported_image"
+
+
+def test_unread_formats_are_unsupported() -> None:
+    """A format that Pillow could read but we do not accept is unsupported."""
+    assert _error(encode(noise(20, 20), "TIFF")).code == "unsupported_image"
+
+
+@pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP", "GIF", "BMP"])
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.6, 0.95])
+def test_cut_short_is_corrupt(format_: str, share: float) -> None:
+    """A picture cut anywhere after its signature is corrupt."""
+    data = encode(noise(200, 150), format_)
+    cut = data[: max(16, int(len(data) * share))]
+
+    assert _error(cut).code == "corrupt_image"
+
+
+def test_too_many_pixels_are_refused_undecoded() -> None:
+    """A picture's size is checked before its pixels are decoded."""
+    huge = encode(Image.new("RGB", (64, 64)), "BMP").replace(
+        struct.pack("<II", 64, 64), struct.pack("<II", 60_000, 60_000)
+    )
+
+    assert _error(huge).code == "image_too_large"
+
+
+def test_limit_is_inclusive() -> None:
+    """A picture of exactly the largest size is accepted, one pixel more is not."""
+    data = encode(noise(40, 30), "PNG")
+
+    assert decode_image(data, max_pixels=1200).size == (40, 30)
+    with pytest.raises(ImageError, match="40 by 30"):
+        decode_image(data, max_pixels=1199)
+
+
+def test_input_is_the_normalised_central_square() -> None:
+    """The network's input is float32 [3, 224, 224] and has ImageNet's mean taken off."""
+    array = to_array(Image.new("RGB", (300, 200), (124, 116, 104)))
+
+    assert (array.shape, array.dtype.name) == ((3, 224, 224), "float32")
+    assert np.abs(array).max() < 0.01
+
+
+def test_input_equals_resize_then_crop() -> None:
+    """One resampling gives what resizing to 256 and then cropping 224 gives."""
+    image = noise(512, 384)
+    resized = image.resize((341, 256), Image.Resampling.BILINEAR)
+    cropped = np.asarray(resized.crop((58, 16, 282, 240)), float) / 255
+
+    array = to_array(image).transpose(1, 2, 0) * (0.229, 0.224, 0.225) + (0.485, 0.456, 0.406)
+
+    assert np.abs(array - cropped).max() < 0.02
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 5000), (5000, 1), (3, 2)])
+def test_any_shape_gives_an_input(size: tuple[int, int]) -> None:
+    """Tiny and very narrow pictures give an input too."""
+    assert np.isfinite(to_array(decode_image(encode(noise(*size), "PNG")))).all()
+
+
+def test_signatures_are_recognised(jpeg: bytes) -> None:
+    """The first bytes tell a picture from JSON."""
+    assert looks_like_image(jpeg)
+    assert not looks_like_image(b'{"data": ""}')
+
+
+def test_a_phone_s_multi_picture_jpeg_is_read() -> None:
+    """A JPEG that carries a second picture (MPO) is its first."""
+    buffer = io.BytesIO()
+    first, second = Image.new("RGB", (20, 20), RED), Image.new("RGB", (20, 20), "blue")
+    first.save(buffer, "MPO", save_all=True, append_images=[second])
+
+    red, _, blue = np.asarray(decode_image(buffer.getvalue()))[10, 10]
+
+    assert red > 200
+    assert blue < 60
+
+
+def _error(data: bytes) -> ImageError:
+    with pytest.raises(ImageError) as caught:
+        decode_image(data)
+    return caught.value

@@ -1,0 +1,304 @@
+"""The service, as clients meet it: a real server and real requests."""
+
+import base64
+import dataclasses
+import json
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from http import HTTPStatus
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from antbee.artifact import ONNX, PackedModel, read_model
+from antbee.images import decode_image, to_array
+from antbee.predictor import load_predictor, probabilities, to_prediction
+from tests.conftest import (
+    LABELS,
+    REPOSITORY,
+    Server,
+    StartServer,
+    encode,
+    environment,
+    free_port,
+    noise,
+)
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
+
+
+def expected(packed: PackedModel, data: bytes, runtime: str = "onnx") -> dict[str, object]:
+    """Predict in this process, without a server."""
+    batch = to_array(decode_image(data))[np.newaxis]
+    row = probabilities(load_predictor(packed, runtime).logits(batch))[0]
+    return dataclasses.asdict(to_prediction(tuple(packed.labels), row))
+
+
+def without_model(answer: httpx.Response) -> dict[str, object]:
+    """Return a prediction without the name of the model that made it."""
+    return {name: value for name, value in answer.json().items() if name != "model"}
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+def test_served_is_what_the_predictor_says(
+    server: Server, packed: PackedModel, format_: str
+) -> None:
+    """The server answers exactly what the same picture gives in-process."""
+    data = encode(noise(320, 240, seed=1), format_)
+    answer = server.predict(data, "image/*")
+
+    assert answer.status_code == HTTPStatus.OK
+    assert expected(packed, data) == without_model(answer)
+    assert answer.json()["model"].startswith("ant_bee_classifier:")
+
+
+def test_every_way_of_sending_gives_the_same(server: Server, jpeg: bytes) -> None:
+    """Raw bytes, a form and base64 get the same answer."""
+    raw = server.predict(jpeg)
+    form = httpx.post(f"{server.url}/predict", files={"anything": ("x", jpeg)})
+    coded = httpx.post(f"{server.url}/predict", json={"data": base64.b64encode(jpeg).decode()})
+    chunked = httpx.post(f"{server.url}/predict", content=iter([jpeg[:5000], jpeg[5000:]]))
+
+    for answer in (form, coded, chunked):
+        assert raw.json() == answer.json()
+
+
+def test_curl_as_in_the_readme(server: Server, jpeg: bytes, tmp_path: Path) -> None:
+    """The README's curl line works, and plain `curl --data-binary` without a type too."""
+    (tmp_path / "x.jpg").write_bytes(jpeg)
+    command = ["curl", "-sS", "-X", "POST", f"{server.url}/predict", "--data-binary"]
+    for extra in ([], ["-H", "Content-Type: image/*"]):
+        run = subprocess.run(
+            [*command, f"@{tmp_path / 'x.jpg'}", *extra], capture_output=True, check=True
+        )
+
+        assert json.loads(run.stdout)["label"] in LABELS
+
+
+@pytest.mark.parametrize("arguments", ["Path(path)", "path", "image=path", "image=open(path)"])
+def test_bentoml_client(server: Server, jpeg: bytes, tmp_path: Path, arguments: str) -> None:
+    """BentoML's own client takes a picture or its path, by position or by name."""
+    (tmp_path / "x.jpg").write_bytes(jpeg)
+    script = (
+        "import bentoml, json, sys\nfrom pathlib import Path\nfrom PIL.Image import open\n"
+        "url, path = sys.argv[1:]\n"
+        f"print(json.dumps(bentoml.SyncHTTPClient(url).predict({arguments})))"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", script, server.url, tmp_path / "x.jpg"],
+        capture_output=True,
+        check=True,
+    )
+
+    assert server.predict(jpeg).json() == json.loads(run.stdout)
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "status", "code"),
+    [
+        (b"", None, 400, "empty_body"),
+        (b"", "image/jpeg", 400, "empty_body"),
+        (b"hello", "text/plain", 415, "unsupported_image"),
+        (b"hello", None, 415, "unsupported_image"),
+        (b"\xff\xd8\xff\xe0 cut", "image/jpeg", 422, "corrupt_image"),
+        (b"{", "application/json", 400, "invalid_json"),
+        (b'{"data": "%"}', "application/json", 400, "invalid_base64"),
+        (b'{"data": "aGVsbG8="}', None, 415, "unsupported_image"),
+        (b'{"url": "https://example.org/x"}', None, 400, "url_not_allowed"),
+        (b"--x--", "multipart/form-data; boundary=x", 400, "no_image"),
+        (b"x", "multipart/form-data; boundary=", 400, "no_image"),
+        (b"x", "application/vnd.bentoml+pickle", 415, "unsupported_image"),
+    ],
+)
+def test_errors(
+    server: Server, body: bytes, content_type: str | None, status: int, code: str
+) -> None:
+    """Each mistake of a client's gets its own status, code and message in one JSON object."""
+    answer = server.predict(body, content_type)
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
+    assert set(answer.json()) == {"error"}
+    assert set(answer.json()["error"]) == {"code", "message"}
+
+
+def test_two_files_are_too_many(server: Server, jpeg: bytes) -> None:
+    """A form with two pictures is told that one is enough."""
+    answer = httpx.post(f"{server.url}/predict", files={"a": ("a", jpeg), "b": ("b", jpeg)})
+
+    assert answer.json()["error"]["code"] == "too_many_images"
+
+
+def test_limits(start_server: StartServer, jpeg: bytes) -> None:
+    """Bodies and pictures larger than the settings allow get 413, whatever their length says."""
+    with start_server(ANTBEE_MAX_BODY_MB="0.1", ANTBEE_MAX_MEGAPIXELS="0.1") as server:
+        body = jpeg + bytes(100_000)
+        announced = server.predict(body)
+        chunked = httpx.post(f"{server.url}/predict", content=iter([body]))
+        pixels = server.predict(encode(noise(400, 300)))
+
+        assert server.predict(jpeg).status_code == HTTPStatus.OK
+    for answer, code in (
+        (announced, "body_too_large"),
+        (chunked, "body_too_large"),
+        (pixels, "image_too_large"),
+    ):
+        assert (answer.status_code, answer.json()["error"]["code"]) == (413, code)
+
+
+def test_overload_and_timeout(start_server: StartServer) -> None:
+    """More than the queue holds get 429 at once; what takes too long gets 504; then all is well."""
+    slow = encode(noise(3000, 3000), "PNG")
+    settings = {"ANTBEE_THREADS": "1", "ANTBEE_QUEUE": "2", "ANTBEE_TIMEOUT": "0.3"}
+    with start_server(**settings) as server, ThreadPoolExecutor(12) as pool:
+        answers = list(pool.map(lambda _: server.predict(slow), range(12)))
+        again = server.predict(encode(noise(64, 64)))
+    codes = {answer.status_code for answer in answers}
+
+    assert {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.GATEWAY_TIMEOUT} <= codes
+    assert codes <= {HTTPStatus.OK, HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.GATEWAY_TIMEOUT}
+    refused = next(answer for answer in answers if answer.status_code == 429)
+    late = next(answer for answer in answers if answer.status_code == 504)
+    assert (refused.json()["error"]["code"], refused.headers["retry-after"]) == ("overloaded", "1")
+    assert late.json()["error"]["code"] == "timeout"
+    assert again.status_code == HTTPStatus.OK
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/health", "/healthz"])
+def test_probes(server: Server, path: str) -> None:
+    """Probes answer a JSON object."""
+    answer = httpx.get(server.url + path)
+
+    assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+
+
+def test_ping(server: Server) -> None:
+    """Ping answers pong."""
+    assert httpx.get(f"{server.url}/ping").json() == {"success": "pong"}
+
+
+def test_metrics(server: Server, jpeg: bytes) -> None:
+    """Metrics are Prometheus text and count predictions."""
+    server.predict(jpeg)
+    answer = httpx.get(f"{server.url}/metrics")
+
+    assert answer.headers["content-type"].startswith("text/plain")
+    assert 'endpoint="/predict"' in answer.text
+
+
+def test_model(server: Server, packed: PackedModel) -> None:
+    """The model route says what answers."""
+    answer = httpx.get(f"{server.url}/model").json()
+
+    assert answer.pop("model").startswith("ant_bee_classifier:")
+    assert json.loads(json.dumps(packed.describe())) == answer
+
+
+def test_docs_describe_what_is_answered(server: Server, jpeg: bytes) -> None:
+    """The description's labels and model are those of the answers."""
+    document = httpx.get(f"{server.url}/docs.json").json()
+    answer = server.predict(jpeg).json()
+
+    assert document["info"]["version"] == answer["model"]
+    labels = document["components"]["schemas"]["Prediction"]["properties"]["label"]["enum"]
+    assert answer["label"] in labels
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("GET", "/nothing", 404, "not_found"),
+        ("GET", "/predict", 405, "method_not_allowed"),
+        ("DELETE", "/ping", 405, "method_not_allowed"),
+        ("PUT", "/", 405, "method_not_allowed"),
+    ],
+)
+def test_unknown_addresses(server: Server, method: str, path: str, status: int, code: str) -> None:
+    """Unknown addresses and methods are answered in JSON too."""
+    answer = httpx.request(method, server.url + path)
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
+
+
+def test_torch_runtime_gives_the_same_answers(
+    start_server: StartServer, packed: PackedModel, server: Server
+) -> None:
+    """PyTorch and ONNX Runtime serve the same labels and probabilities to 1e-4."""
+    pictures = [encode(noise(200, 150, seed)) for seed in range(4)]
+    with start_server(ANTBEE_RUNTIME="torch") as torch_server:
+        answers = [torch_server.predict(data).json() for data in pictures]
+
+    for data, answer in zip(pictures, answers, strict=True):
+        ours = server.predict(data).json()
+        assert ours["label"] == answer["label"]
+        for label in packed.labels:
+            assert abs(ours["probabilities"][label] - answer["probabilities"][label]) < 1e-4
+
+
+def test_nothing_unusual_is_logged(server: Server) -> None:
+    """After all these requests there is no traceback in the log."""
+    assert "Traceback" not in server.log.read_text()
+
+
+def test_bad_setting_stops_the_start(bentoml_home: Path) -> None:
+    """A setting that cannot be ends the command with one line that names it."""
+    run = _start_failing(bentoml_home, ANTBEE_QUEUE="many")
+
+    assert run.returncode == 1
+    assert run.stderr == "error: ANTBEE_QUEUE='many': it must be a whole number from 0 to 100000\n"
+
+
+def test_no_model_stops_the_start(tmp_path: Path) -> None:
+    """Without a packed model, the command says which one to make."""
+    run = _start_failing(tmp_path)
+
+    assert run.returncode == 1
+    assert run.stderr.endswith("run save_to_bento.py first\n")
+    assert "Traceback" not in run.stderr
+
+
+def test_damaged_model_stops_the_start(bentoml_home: Path, tmp_path: Path) -> None:
+    """A packed model that was damaged is refused by name."""
+    home = shutil.copytree(bentoml_home, tmp_path / "home")
+    (path,) = home.glob(f"models/ant_bee_classifier/*/{ONNX}")
+    path.write_bytes(b"damaged" + path.read_bytes())
+    run = _start_failing(home)
+
+    assert run.returncode == 1
+    assert f"{ONNX} is damaged" in run.stderr
+    assert "Traceback" not in run.stderr
+
+
+def test_readiness_waits_for_the_first_answer(packed: PackedModel) -> None:
+    """The classifier is not ready until the model has answered once."""
+    from antbee.serving.classifier import Classifier  # noqa: PLC0415 - as the service does
+    from antbee.serving.settings import Settings  # noqa: PLC0415 - likewise
+
+    classifier = Classifier(read_model(packed.folder), "x:1", Settings())
+
+    assert not classifier.ready
+    classifier.warm_up()
+    assert classifier.ready
+
+
+def _start_failing(home: Path, **settings: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "bentoml", "serve", "--port", str(free_port())],
+        cwd=REPOSITORY,
+        env=environment(home, **settings),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_huge_picture_in_few_bytes(server: Server) -> None:
+    """A small file that unpacks to more pixels than allowed is refused."""
+    bomb = encode(Image.new("1", (20_000, 20_000)), "PNG")
+
+    assert server.predict(bomb).json()["error"]["code"] == "image_too_large"
