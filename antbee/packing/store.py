@@ -56,7 +56,7 @@ def save_bento(checkpoint: Path, data: Path, runtime: str, name: str, source: Pa
 
 def _check_name(name: str) -> None:
     try:
-        bentoml.Tag(name)
+        bentoml.Tag(name, None)
     except ValueError as error:
         raise ModelError(f"--name {name!r} cannot be stored: {error}") from error
 

@@ -6,6 +6,7 @@ Knows HTTP bodies; knows nothing of pixels beyond a file's first bytes, and noth
 import base64
 import binascii
 import json
+import logging
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -15,6 +16,9 @@ from starlette.requests import Request
 
 from antbee.errors import RequestError
 from antbee.images import looks_like_image
+
+# A broken form is the client's mistake and is answered; it is no news for the server's log.
+logging.getLogger("python_multipart").setLevel(logging.ERROR)
 
 _HOW = 'send the picture\'s bytes, a multipart file, or JSON {"data": "<base64>"}'
 
