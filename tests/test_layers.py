@@ -17,7 +17,7 @@ SERVING = (
     "antbee.serving.schema",
     "antbee.serving.settings",
 )
-TRAINING = ("train", "antbee.training.download", "antbee.training.sample")
+TRAINING = ("train", "antbee.training.run", "antbee.pictures.download", "antbee.pictures.sample")
 
 
 @pytest.mark.parametrize("module", SERVING)

@@ -3,6 +3,8 @@
 import zipfile
 from pathlib import Path
 
+from antbee.pictures.staging import SOURCE
+
 MEMBERS = {
     "set/train/ants/1.jpg": b"first",
     "set/train/ants/2.jpg": b"second",
@@ -29,11 +31,11 @@ def make_zip(path: Path, members: dict[str, bytes]) -> Path:
 
 
 def read_tree(folder: Path) -> dict[str, bytes]:
-    """Return the contents of every file under the folder, by relative path."""
+    """Return the contents of every picture under the folder, by relative path."""
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in sorted(folder.rglob("*"))
-        if path.is_file()
+        if path.is_file() and path.name != SOURCE
     }
 
 

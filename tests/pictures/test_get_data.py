@@ -1,23 +1,18 @@
 """`sh get_data.sh`, run as a user runs it."""
 
-import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.archives import MEMBERS, TREE, make_zip, names_in, read_tree
+from tests.pictures.archives import MEMBERS, TREE, make_zip, names_in, read_tree
+from tests.pictures.script import ROOT, SCRIPT, run_script, start_script
 
-ROOT = Path(__file__).parents[1]
 REAL = ROOT.parent / "shared/data/hymenoptera_data.zip"
-
-Run = Callable[..., subprocess.CompletedProcess[str]]
-Start = Callable[..., subprocess.Popen[str]]
 
 
 @pytest.fixture
@@ -41,49 +36,9 @@ def slow(tmp_path: Path) -> Path:
     return make_zip(tmp_path / "slow.zip", members | {"val/ants/1.jpg": b""})
 
 
-@pytest.fixture
-def start(home: Path) -> Iterator[Start]:
-    """Start the script; what still runs in the end is killed."""
-    started = []
-
-    def run(
-        *arguments: str, script: Path = ROOT / "get_data.sh", **settings: object
-    ) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            ["/bin/sh", script, *arguments],
-            cwd=home,
-            env=_environment() | {name: str(value) for name, value in settings.items()},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        started.append(process)
-        return process
-
-    # A child starts with Ctrl-C ignored if its parent ignores it, as under nohup.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield run
-    signal.signal(signal.SIGINT, before)
-    for process in started:
-        process.kill()
-        process.communicate()
-
-
-@pytest.fixture
-def get_data(start: Start) -> Run:
-    """Run the script to its end."""
-
-    def run(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
-        process = start(*arguments, **options)
-        stdout, stderr = process.communicate(timeout=120)
-        return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
-
-    return run
-
-
-def test_fills_data_by_default(get_data: Run, home: Path, pictures: Path) -> None:
+def test_fills_data_by_default(home: Path, pictures: Path) -> None:
     """Without DIR the folder is `data`; the labels are renamed and counted on stderr."""
-    result = get_data(DATA_URL=pictures)
+    result = run_script(home, DATA_URL=pictures)
 
     assert (result.returncode, result.stdout) == (0, "")
     assert result.stderr == "data/train: ant 2, bee 1\ndata/val: ant 1, bee 1\n"
@@ -92,44 +47,42 @@ def test_fills_data_by_default(get_data: Run, home: Path, pictures: Path) -> Non
 
 
 @pytest.mark.parametrize("address", ["../pictures.zip", "file://{}", "file://localhost{}"])
-def test_takes_a_path_or_a_file_address(
-    get_data: Run, home: Path, pictures: Path, address: str
-) -> None:
+def test_takes_a_path_or_a_file_address(home: Path, pictures: Path, address: str) -> None:
     """A path counts from the caller's folder, and a file address from the root."""
-    result = get_data("some/new/folder", DATA_URL=address.format(pictures))
+    result = run_script(home, "some/new/folder", DATA_URL=address.format(pictures))
 
     assert result.returncode == 0
     assert read_tree(home / "some/new/folder") == TREE
 
 
-def test_names_may_hold_anything(get_data: Run, home: Path, tmp_path: Path) -> None:
+def test_names_may_hold_anything(home: Path, tmp_path: Path) -> None:
     """Spaces and a leading dash are part of a name."""
     archive = make_zip(tmp_path / "my #1 pictures.zip", MEMBERS)
 
-    result = get_data("--", "-my data", DATA_URL=archive)
+    result = run_script(home, "--", "-my data", DATA_URL=archive)
 
     assert result.returncode == 0
     assert read_tree(home / "-my data") == TREE
 
 
-def test_an_empty_folder_is_filled(get_data: Run, home: Path, pictures: Path) -> None:
+def test_an_empty_folder_is_filled(home: Path, pictures: Path) -> None:
     """DIR may exist, if it is empty; a link to it is followed."""
     (home / "elsewhere").mkdir()
     (home / "data").symlink_to("elsewhere")
 
-    result = get_data(DATA_URL=pictures)
+    result = run_script(home, DATA_URL=pictures)
 
     assert result.returncode == 0
     assert (home / "data").is_symlink()
     assert read_tree(home / "elsewhere") == TREE
 
 
-def test_what_is_there_is_left_alone(get_data: Run, home: Path, pictures: Path) -> None:
+def test_what_is_there_is_left_alone(home: Path, pictures: Path) -> None:
     """A second run says that the folder is filled, and changes nothing."""
-    get_data(DATA_URL=pictures)
+    run_script(home, DATA_URL=pictures)
     (home / "data/train/ant/mine.jpg").write_bytes(b"mine")
 
-    result = get_data(DATA_URL=pictures)
+    result = run_script(home, DATA_URL=pictures)
 
     assert (result.returncode, result.stdout) == (1, "")
     assert result.stderr.startswith(f"error: {home}/data is not empty and was left as it is: ")
@@ -140,24 +93,22 @@ def test_what_is_there_is_left_alone(get_data: Run, home: Path, pictures: Path) 
     ("folder", "reason"),
     [("file", "is a file"), (".", "is the folder you are in"), ("file/data", "Not a directory")],
 )
-def test_where_no_folder_can_be_made(
-    get_data: Run, home: Path, pictures: Path, folder: str, reason: str
-) -> None:
+def test_where_no_folder_can_be_made(home: Path, pictures: Path, folder: str, reason: str) -> None:
     """A DIR that cannot be filled is refused in one line."""
     place = home if folder == "." else home / folder
     if folder != ".":
         (home / "file").write_text("kept")
 
-    result = get_data(str(place), DATA_URL=pictures)
+    result = run_script(home, str(place), DATA_URL=pictures)
 
     _assert_refused(result, reason)
     assert names_in(home) == ([] if folder == "." else ["file"])
 
 
 @pytest.mark.skipif(not Path("/sys/kernel").is_dir(), reason="needs Linux's /sys")
-def test_without_permission(get_data: Run, pictures: Path) -> None:
+def test_without_permission(home: Path, pictures: Path) -> None:
     """A folder that may not be written to is named, with what to do."""
-    result = get_data("/sys/kernel/antbee", DATA_URL=pictures)
+    result = run_script(home, "/sys/kernel/antbee", DATA_URL=pictures)
 
     _assert_refused(result, "cannot fill /sys/kernel/antbee: ")
     assert result.stderr.endswith(": name a folder that you may write to\n")
@@ -176,19 +127,17 @@ def test_without_permission(get_data: Run, pictures: Path) -> None:
         ("/", "there is no file /"),
     ],
 )
-def test_an_address_that_gives_nothing(
-    get_data: Run, home: Path, address: str, reason: str
-) -> None:
+def test_an_address_that_gives_nothing(home: Path, address: str, reason: str) -> None:
     """One line names what is wrong with DATA_URL, and nothing is left."""
-    result = get_data(DATA_URL=address)
+    result = run_script(home, DATA_URL=address)
 
     _assert_refused(result, reason)
     assert names_in(home) == []
 
 
-def test_without_network_the_way_out_is_named(get_data: Run) -> None:
+def test_without_network_the_way_out_is_named(home: Path) -> None:
     """Whoever has no network reads of DATA_URL and --sample."""
-    result = get_data(DATA_URL="https://127.0.0.1:1/x.zip")
+    result = run_script(home, DATA_URL="https://127.0.0.1:1/x.zip")
 
     assert "DATA_URL=FILE.zip" in result.stderr
     assert "--sample" in result.stderr
@@ -197,9 +146,9 @@ def test_without_network_the_way_out_is_named(get_data: Run) -> None:
 @pytest.mark.parametrize(
     "arguments", [("--smaple",), ("-x", "data"), ("data", "more"), ("",), ("--", "a", "b")]
 )
-def test_wrong_usage(get_data: Run, home: Path, arguments: tuple[str, ...]) -> None:
+def test_wrong_usage(home: Path, arguments: tuple[str, ...]) -> None:
     """What cannot be understood exits with 2 and the usage."""
-    result = get_data(*arguments)
+    result = run_script(home, *arguments)
 
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr.startswith("error: ")
@@ -208,106 +157,98 @@ def test_wrong_usage(get_data: Run, home: Path, arguments: tuple[str, ...]) -> N
 
 
 @pytest.mark.parametrize("option", ["-h", "--help"])
-def test_help(get_data: Run, home: Path, option: str) -> None:
+def test_help(home: Path, option: str) -> None:
     """Help is what was asked for, so it is on stdout."""
-    result = get_data(option)
+    result = run_script(home, option)
 
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout.startswith("usage: ")
     assert names_in(home) == []
 
 
-def test_a_bare_python_is_enough(get_data: Run, home: Path, tmp_path: Path, pictures: Path) -> None:
+def test_a_bare_python_is_enough(home: Path, tmp_path: Path, pictures: Path) -> None:
     """Nothing has to be installed to fetch pictures; to draw them, Pillow, and that is said."""
     options = {"script": _copy_script(tmp_path), "PYTHON": _stub(tmp_path, '"$python" -S "$@"')}
 
-    fetched = get_data("fetched", DATA_URL=pictures, **options)
-    drawn = get_data("--sample", "drawn", **options)
+    fetched = run_script(home, "fetched", DATA_URL=pictures, **options)
+    drawn = run_script(home, "--sample", "drawn", **options)
 
     assert fetched.returncode == 0
     _assert_refused(drawn, f"needs Pillow: {options['PYTHON']} -m pip install pillow")
     assert names_in(home) == ["fetched"]
 
 
-def test_an_old_python_is_refused(get_data: Run, tmp_path: Path) -> None:
+def test_an_old_python_is_refused(home: Path, tmp_path: Path) -> None:
     """Python older than 3.11 is named with its version."""
     old = _stub(tmp_path, '[ "$1" = --version ] && echo Python 3.10.2')
 
-    result = get_data(script=_copy_script(tmp_path), PYTHON=old)
+    result = run_script(home, script=_copy_script(tmp_path), PYTHON=old)
 
     _assert_refused(result, "Python 3.10.2 is too old: install Python 3.11 or newer")
 
 
-def test_no_python_is_said(get_data: Run, tmp_path: Path) -> None:
+def test_no_python_is_said(home: Path, tmp_path: Path) -> None:
     """A machine without Python is told what to install."""
-    result = get_data(script=_copy_script(tmp_path), PYTHON="no-such-python")
+    result = run_script(home, script=_copy_script(tmp_path), PYTHON="no-such-python")
 
     _assert_refused(result, "there is no no-such-python: install Python 3.11 or newer")
 
 
 def test_the_environment_beside_the_script_is_used(
-    get_data: Run, tmp_path: Path, pictures: Path
+    home: Path, tmp_path: Path, pictures: Path
 ) -> None:
     """`.venv/bin/python` beside the script goes before any other Python."""
     script = _copy_script(tmp_path)
     (script.parent / ".venv/bin").mkdir(parents=True)
     _stub(tmp_path, '"$python" "$@"').rename(script.parent / ".venv/bin/python")
 
-    result = get_data(script=script, PYTHON="no-such-python", DATA_URL=pictures)
+    result = run_script(home, script=script, PYTHON="no-such-python", DATA_URL=pictures)
 
     assert result.returncode == 0
 
 
-def test_modules_in_the_callers_folder_stay_out(get_data: Run, home: Path, pictures: Path) -> None:
+def test_modules_in_the_callers_folder_stay_out(home: Path, pictures: Path) -> None:
     """A zipfile.py that happens to lie in the caller's folder is not run."""
     (home / "zipfile.py").write_text("raise SystemExit('wrong module')")
 
-    assert get_data(DATA_URL=pictures).returncode == 0
+    assert run_script(home, DATA_URL=pictures).returncode == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_interrupted_while_unpacking(
-    start: Start, home: Path, slow: Path, number: signal.Signals
-) -> None:
+def test_interrupted_while_unpacking(home: Path, slow: Path, number: signal.Signals) -> None:
     """Ctrl-C and its like exit with 130 in one line, and leave nothing behind."""
-    process = start(DATA_URL=slow)
-    _wait_for_staging(home)
+    with start_script(home, DATA_URL=slow) as process:
+        _wait_for_staging(home)
+        process.send_signal(number)
+        output = process.communicate(timeout=60)
 
-    process.send_signal(number)
-    stdout, stderr = process.communicate(timeout=60)
-
-    assert (process.returncode, stdout, stderr) == (130, "", "interrupted\n")
+    assert (process.returncode, output) == (130, ("", "interrupted\n"))
     assert names_in(home) == []
 
 
-def test_killed_while_unpacking(
-    start: Start, get_data: Run, home: Path, slow: Path, pictures: Path
-) -> None:
+def test_killed_while_unpacking(home: Path, slow: Path, pictures: Path) -> None:
     """What a killed run leaves is hidden and is not DIR, and the next run removes it."""
-    process = start(DATA_URL=slow)
-    _wait_for_staging(home)
-    process.kill()
-    process.wait()
+    with start_script(home, DATA_URL=slow) as process:
+        _wait_for_staging(home)
+        process.kill()
 
     assert names_in(home) == [f".data.antbee-{process.pid}"]
-    assert get_data(DATA_URL=pictures).returncode == 0
+    assert run_script(home, DATA_URL=pictures).returncode == 0
     assert names_in(home) == ["data"]
 
 
 @pytest.mark.skipif(not REAL.exists(), reason="the real pictures are not beside the repository")
-def test_the_real_pictures(get_data: Run, home: Path) -> None:
+def test_the_real_pictures(home: Path) -> None:
     """The real archive gives every picture of the tutorial, and its own stray GIF."""
-    result = get_data(DATA_URL=REAL)
+    result = run_script(home, DATA_URL=REAL)
 
     assert result.stderr == "data/train: ant 124, bee 121\ndata/val: ant 70, bee 83\n"
-    assert {path.suffix for path in home.rglob("*.*") if path.is_file()} == {".jpg", ".jpeg", ".gif"}
+    assert {path.suffix for path in home.glob("data/*/*/*") if path.is_file()} == {
+        ".jpg",
+        ".jpeg",
+        ".gif",
+    }
     assert (home / "data/train/ant/imageNotFound.gif").exists()
-
-
-def _environment() -> dict[str, str]:
-    left_out = {"DATA_URL", "PYTHONPATH", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"}
-    kept = {name: value for name, value in os.environ.items() if name not in left_out}
-    return kept | {"PYTHON": sys.executable}
 
 
 def _assert_refused(result: subprocess.CompletedProcess[str], reason: str) -> None:
@@ -319,7 +260,7 @@ def _assert_refused(result: subprocess.CompletedProcess[str], reason: str) -> No
 
 def _copy_script(folder: Path) -> Path:
     shutil.copytree(ROOT / "antbee", folder / "copy/antbee")
-    return Path(shutil.copy(ROOT / "get_data.sh", folder / "copy"))
+    return Path(shutil.copy(SCRIPT, folder / "copy"))
 
 
 def _stub(folder: Path, command: str) -> Path:
@@ -334,3 +275,12 @@ def _wait_for_staging(home: Path) -> None:
     while not list(home.glob(".data.antbee-*/train/ant")):
         assert time.monotonic() < deadline, "the script does not unpack"
         time.sleep(0.005)
+
+
+def test_where_the_pictures_came_from_is_kept(home: Path) -> None:
+    """The folder says in one line what it was filled from."""
+    run_script(home, "drawn", "--sample")
+    run_script(home, "unpacked", DATA_URL=make_zip(home / "x.zip", MEMBERS))
+
+    assert (home / "drawn/source.txt").read_text() == "a drawn sample set, seed 0\n"
+    assert (home / "unpacked/source.txt").read_text() == "x.zip\n"

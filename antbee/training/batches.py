@@ -1,0 +1,131 @@
+"""Pictures to batches: augmentation, order, and reading ahead.
+
+The order of an epoch and the augmentation of a picture are functions of (seed, epoch, picture)
+alone. No generator is carried from batch to batch, so training can stop after any batch and go on
+in another process, with another number of threads, as if it had not.
+"""
+
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from antbee.errors import DataError, ImageError
+from antbee.images import IMAGENET, decode_image, to_array
+from antbee.training.ahead import work_ahead
+from antbee.training.data import Picture
+
+SCALE: Final = (0.08, 1.0)
+RATIO: Final = (3 / 4, 4 / 3)
+MIRRORED: Final = 0.5
+AHEAD: Final = 2
+"""Batches that are read ahead."""
+MARGIN: Final = (IMAGENET.resize - IMAGENET.crop) // 2
+
+Batch = tuple[Tensor, Tensor]
+"""Pictures, float32 [N, 3, 224, 224] in channels-last memory, and labels, int64 [N]."""
+
+
+def count_batches(pictures: int, size: int) -> int:
+    """Batches in an epoch, of `size` pictures at most."""
+    return math.ceil(pictures / size)
+
+
+def shuffle(pictures: int, size: int, key: tuple[int, int]) -> list[list[int]]:
+    """Order an epoch's pictures, by index, in batches.
+
+    Batches differ in size by one at most: a remainder of one or two pictures would be a poor
+    sample for batch normalisation.
+
+    Args:
+        pictures: how many there are.
+        size: of the largest batch.
+        key: the run's seed and the epoch.
+    """
+    order = np.random.default_rng(key).permutation(pictures)
+    return [batch.tolist() for batch in np.array_split(order, count_batches(pictures, size))]
+
+
+def train_batches(
+    pool: Executor, pictures: list[Picture], batches: list[list[int]], key: tuple[int, int]
+) -> Iterator[Batch]:
+    """Yield batches of augmented pictures.
+
+    Args:
+        pool: reads ahead.
+        pictures: the training pictures.
+        batches: indices of pictures.
+        key: the run's seed and the epoch.
+
+    Raises:
+        DataError: a picture can no longer be read.
+    """
+
+    def read(index: int) -> NDArray[np.float32]:
+        generator = np.random.default_rng((*key, index))
+        return to_array(augment(_read_image(pictures[index]), generator))
+
+    return _stack(pool, read, pictures, batches)
+
+
+def val_batches(pool: Executor, pictures: list[Picture], size: int) -> Iterator[Batch]:
+    """Yield the pictures in order, exactly as the server will see them.
+
+    Raises:
+        DataError: a picture can no longer be read.
+    """
+    indices = range(len(pictures))
+    batches = [list(indices[start : start + size]) for start in indices[::size]]
+    return _stack(pool, lambda index: to_array(_read_image(pictures[index])), pictures, batches)
+
+
+def augment(image: Image.Image, generator: np.random.Generator) -> Image.Image:
+    """Cut out a random part and mirror it half of the time.
+
+    The part has 8 to 100 % of the picture's area and 3:4 to 4:3 of its proportions (Szegedy et
+    al. 2014, arXiv:1409.4842, section 6), as far as the picture allows. It is resized to 224 by
+    224 and given a margin, 256 by 256 in all, so that `to_array` cuts off the margin and resamples
+    nothing.
+    """
+    area = image.width * image.height * generator.uniform(*SCALE)
+    ratio = math.exp(generator.uniform(math.log(RATIO[0]), math.log(RATIO[1])))
+    width = min(math.sqrt(area * ratio), image.width)
+    height = min(math.sqrt(area / ratio), image.height)
+    left = generator.uniform(0, image.width - width)
+    top = generator.uniform(0, image.height - height)
+    part = image.resize(
+        (IMAGENET.crop, IMAGENET.crop),
+        Image.Resampling.BILINEAR,
+        box=(left, top, left + width, top + height),
+    )
+    if generator.random() < MIRRORED:
+        part = ImageOps.mirror(part)
+    return ImageOps.expand(part, MARGIN)
+
+
+def _stack(
+    pool: Executor,
+    read: Callable[[int], NDArray[np.float32]],
+    pictures: list[Picture],
+    batches: list[list[int]],
+) -> Iterator[Batch]:
+    ahead = AHEAD * max(map(len, batches), default=0)
+    arrays = work_ahead(pool, read, itertools.chain.from_iterable(batches), ahead)
+    for batch in batches:
+        pixels = torch.from_numpy(np.stack([next(arrays) for _ in batch]))
+        labels = torch.tensor([pictures[index].label for index in batch])
+        yield pixels.contiguous(memory_format=torch.channels_last), labels
+
+
+def _read_image(picture: Picture) -> Image.Image:
+    try:
+        return decode_image(picture.path.read_bytes())
+    except (OSError, ImageError) as error:
+        raise DataError(f"{picture.path} can no longer be read: {error}") from error

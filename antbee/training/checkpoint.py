@@ -1,0 +1,236 @@
+"""Checkpoints: the whole state of a training run in one file.
+
+Owns the file's format and its checking. A file is read with `weights_only=True`, which builds
+tensors, numbers, text, lists and dictionaries and runs nothing. Does not know how the state
+comes about.
+"""
+
+import dataclasses
+import io
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from antbee.errors import CheckpointError
+from antbee.training.files import recorded_sums, sha256_of, write_with_checksum
+
+FORMAT: Final = "antbee checkpoint"
+VERSION: Final = 1
+RUN_NAME: Final = re.compile(r"\d{8}-\d{6}-\w+")
+"""A run's folder: the UTC time of its start and the architecture, 20250131-235959-resnet18."""
+
+
+_KINDS: Final = {
+    "arch": str,
+    "labels": list,
+    "threads": int,
+    **dict.fromkeys(("model", "optimizer", "scheduler", "generators"), dict),
+    **dict.fromkeys(("arguments", "data", "weights", "versions"), dict),
+}
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """What one epoch came to.
+
+    Attributes:
+        epoch: counted from 1.
+        train_loss: mean of the training loss over the epoch's pictures, augmented and smoothed.
+        val_loss: mean cross-entropy over the validation pictures, in nats.
+        val_top1: share of the validation pictures whose label is right, 0 to 1.
+        seconds: training and validation together.
+        pictures_per_second: training pictures, validation's time left out.
+    """
+
+    epoch: int
+    train_loss: float
+    val_loss: float
+    val_top1: float
+    seconds: float
+    pictures_per_second: float
+
+
+@dataclass
+class Position:
+    """How far a run has come.
+
+    Attributes:
+        epoch: epochs that are done, validation included.
+        step: batches of the next epoch that are done.
+        pictures: in those batches.
+        loss_sum: over those pictures.
+        seconds: spent on those batches.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    pictures: int = 0
+    loss_sum: float = 0.0
+    seconds: float = 0.0
+
+    def add(self, pictures: int, loss: float, seconds: float) -> None:
+        """Count one more batch, with the mean loss over its pictures."""
+        self.step += 1
+        self.pictures += pictures
+        self.loss_sum += loss * pictures
+        self.seconds += seconds
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A run's whole state.
+
+    Attributes:
+        arch: a key of `antbee.training.model.ARCHITECTURES`.
+        labels: sorted; a label's index is the network's output.
+        model: state dict.
+        optimizer: state dict.
+        scheduler: state dict.
+        generators: states of the random generators, by library.
+        threads: of torch on the CPU; sums come out the same only with as many.
+        position: how far the run has come.
+        best: the best epoch so far; None before the first has ended.
+        history: every epoch so far.
+        arguments: of the command line, by name.
+        data: where the pictures came from: `antbee.training.data.Pictures.provenance`.
+        weights: where the starting weights came from: `antbee.training.weights`.
+        versions: of Python and the libraries, by name.
+    """
+
+    arch: str
+    labels: list[str]
+    model: dict[str, Tensor]
+    optimizer: dict[str, Any]
+    scheduler: dict[str, Any]
+    generators: dict[str, Tensor]
+    threads: int
+    position: Position
+    best: Metrics | None
+    history: list[Metrics]
+    arguments: dict[str, Any]
+    data: dict[str, Any]
+    weights: dict[str, Any]
+    versions: dict[str, str]
+
+    @property
+    def epoch(self) -> int:
+        """Epochs that are done."""
+        return self.position.epoch
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint and its checksum; a kill at any instant leaves the old one or the new.
+
+    Raises:
+        CheckpointError: the disk is full or cannot be written to; the old one is still there.
+    """
+    fields = {
+        field.name: getattr(checkpoint, field.name) for field in dataclasses.fields(Checkpoint)
+    }
+    state = {"format": FORMAT, "version": VERSION, **fields}
+    state["position"] = dataclasses.asdict(checkpoint.position)
+    state["best"] = dataclasses.asdict(checkpoint.best) if checkpoint.best else None
+    state["history"] = [dataclasses.asdict(metrics) for metrics in checkpoint.history]
+    # By way of memory, because torch's own writing turns a full disk into an error of its own.
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    try:
+        write_with_checksum(path, buffer.getbuffer())
+    except OSError as error:
+        raise CheckpointError(
+            f"{path} could not be written ({error.strerror}); any checkpoint saved before is intact"
+        ) from error
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint that `save_checkpoint` wrote; tensors are on the CPU.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, or not one of ours.
+    """
+    state = load_tensors(path)
+    if not is_checkpoint(state):
+        raise CheckpointError(f"{path} is not a checkpoint that train.py saved")
+    if state["version"] != VERSION:
+        raise CheckpointError(
+            f"{path} has checkpoint format {state['version']}, and this program reads "
+            f"{VERSION}: use the antbee that saved it"
+        )
+    try:
+        return _from_state(state)
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path} is not a whole checkpoint: {error}") from error
+
+
+def is_checkpoint(state: object) -> bool:
+    """Tell whether what `load_tensors` read is a run's state, not bare weights."""
+    return isinstance(state, dict) and state.get("format") == FORMAT and "version" in state
+
+
+def load_tensors(path: Path) -> Any:  # noqa: ANN401 - whatever the file holds; callers check it
+    """Read a PyTorch file, running nothing that is in it; tensors are on the CPU.
+
+    Raises:
+        CheckpointError: the file is missing, is not the one its checksum was made of, or holds
+            more than tensors, numbers, text, lists and dictionaries.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"there is no file {path}")
+    _check_sum(path)
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise CheckpointError(
+            f"{path} is not a PyTorch file of plain tensors, or is damaged; nothing in it was run"
+        ) from error
+
+
+def newest_checkpoint(saved_models: Path) -> Path:
+    """`best.pt` of the newest run that has one.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    found = [
+        path for path in saved_models.glob("*/best.pt") if RUN_NAME.fullmatch(path.parent.name)
+    ]
+    if not found:
+        raise CheckpointError(f"there is no best.pt of a run in {saved_models}: run train.py first")
+    return max(found, key=lambda path: path.parent.name)
+
+
+def _check_sum(path: Path) -> None:
+    try:
+        sums, actual = recorded_sums(path), sha256_of(path)
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
+    if sums and actual not in sums:
+        raise CheckpointError(
+            f"{path} is damaged: its SHA-256 is not the one in {path.name}.sha256"
+        )
+
+
+def _from_state(state: dict[str, Any]) -> Checkpoint:
+    fields = {field.name: state[field.name] for field in dataclasses.fields(Checkpoint)}
+    fields["position"] = Position(**state["position"])
+    fields["best"] = Metrics(**state["best"]) if state["best"] is not None else None
+    fields["history"] = [Metrics(**metrics) for metrics in state["history"]]
+    checkpoint = Checkpoint(**fields)
+    _check_kinds(checkpoint)
+    return checkpoint
+
+
+def _check_kinds(checkpoint: Checkpoint) -> None:
+    for name, kind in _KINDS.items():
+        if not isinstance(getattr(checkpoint, name), kind):
+            raise TypeError(f"{name} is not a {kind.__name__}")
+    if not all(isinstance(label, str) for label in checkpoint.labels):
+        raise TypeError("a label is not text")
+    if not all(isinstance(tensor, Tensor) for tensor in checkpoint.model.values()):
+        raise TypeError("the model is not a state dict")

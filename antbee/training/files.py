@@ -1,0 +1,90 @@
+"""Files that a kill or a full disk cannot leave half written, and their checksums.
+
+Knows nothing of what is in them.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+Buffer = bytes | memoryview
+
+TEMPORARY: Final = ".tmp"
+CHECKSUM: Final = ".sha256"
+
+
+def write_atomically(path: Path, contents: Buffer) -> None:
+    """Write a file under a temporary name beside it, flush it to disk, and rename it.
+
+    Raises:
+        OSError: the disk is full, or the folder cannot be written to; what the file held before
+            is still there.
+    """
+    with _written(path, contents) as temporary:
+        _rename(temporary, path)
+
+
+def write_with_checksum(path: Path, contents: Buffer) -> None:
+    """Write a file as `write_atomically` does, and `<name>.sha256` beside it.
+
+    Two files cannot be renamed in one step. So the checksum file first lists the new sum and the
+    old one, then the file is replaced, then the old sum goes: after a kill at any instant the
+    file on the disk is one of those listed.
+    """
+    new = hashlib.sha256(contents).hexdigest()
+    with _written(path, contents) as temporary:
+        _write_sums(path, [new, *recorded_sums(path)])
+        _rename(temporary, path)
+        _write_sums(path, [new])
+
+
+def recorded_sums(path: Path) -> list[str]:
+    """SHA-256 sums that the checksum file beside `path` lists for it; empty without one."""
+    try:
+        lines = path.with_name(path.name + CHECKSUM).read_text("utf-8").splitlines()
+    except (FileNotFoundError, UnicodeDecodeError):
+        return []
+    fields = (line.partition("  ") for line in lines)
+    return [digest for digest, _, name in fields if name == path.name]
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's contents, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def remove_temporaries(folder: Path) -> None:
+    """Delete what an earlier process, killed while it wrote, left in the folder."""
+    for path in folder.glob(f"*{TEMPORARY}"):
+        path.unlink(missing_ok=True)
+
+
+def _write_sums(path: Path, sums: list[str]) -> None:
+    lines = "".join(f"{one}  {path.name}\n" for one in dict.fromkeys(sums))
+    write_atomically(path.with_name(path.name + CHECKSUM), lines.encode())
+
+
+@contextmanager
+def _written(path: Path, contents: Buffer) -> Iterator[Path]:
+    temporary = path.with_name(path.name + TEMPORARY)
+    try:
+        with temporary.open("wb") as file:
+            file.write(contents)
+            file.flush()
+            os.fsync(file.fileno())
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _rename(temporary: Path, path: Path) -> None:
+    temporary.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # the new name, too, is on the disk
+    finally:
+        os.close(folder)

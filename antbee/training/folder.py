@@ -1,0 +1,75 @@
+"""A run's folder: its name, who may write to it, and `metrics.jsonl`."""
+
+import dataclasses
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from antbee.errors import CheckpointError
+from antbee.training.checkpoint import Metrics
+from antbee.training.files import write_atomically
+
+LAST: Final = "last.pt"
+BEST: Final = "best.pt"
+METRICS: Final = "metrics.jsonl"
+
+
+def make_folder(out: Path, arch: str) -> Path:
+    """Make the folder of a run that begins now: `<UTC time>-<arch>`, like 20250131-235959-resnet18.
+
+    Where a run began in the same second this one waits for the next, so that names sort by time.
+
+    Raises:
+        CheckpointError: the folder cannot be made.
+    """
+    while True:
+        folder = out / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{arch}"
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            time.sleep(0.1)
+        except OSError as error:
+            raise CheckpointError(f"{folder} cannot be made: {error.strerror}") from error
+        else:
+            return folder
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Within this context no other process trains in the folder; a kill, too, ends the lock.
+
+    Raises:
+        CheckpointError: another process is training there, or the folder cannot be opened.
+    """
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise CheckpointError(f"{folder} cannot be opened: {error.strerror}") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as error:
+        raise CheckpointError(f"another process is training in {folder}") from error
+    finally:
+        os.close(descriptor)
+
+
+def write_metrics(folder: Path, history: Iterable[Metrics]) -> None:
+    """Write one line of JSON an epoch.
+
+    Raises:
+        CheckpointError: the disk is full or cannot be written to.
+    """
+    lines = "".join(json.dumps(dataclasses.asdict(metrics)) + "\n" for metrics in history)
+    try:
+        write_atomically(folder / METRICS, lines.encode())
+    except OSError as error:
+        raise CheckpointError(
+            f"{folder / METRICS} could not be written ({error.strerror})"
+        ) from error

@@ -1,0 +1,121 @@
+"""Augmentation, order, and reading ahead."""
+
+import itertools
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from antbee.errors import DataError
+from antbee.images import IMAGENET, decode_image, to_array
+from antbee.training.batches import Batch, augment, shuffle, train_batches, val_batches
+from antbee.training.data import Picture, find_pictures
+from tests.conftest import noise
+
+KEY = (0, 3)
+
+
+@pytest.fixture
+def pictures(data: Path) -> list[Picture]:
+    """Return the training pictures."""
+    return find_pictures(data / "train").pictures
+
+
+@pytest.mark.parametrize(("count", "size"), [(245, 16), (12, 4), (7, 3), (3, 16)])
+def test_an_epoch_has_every_picture_once(count: int, size: int) -> None:
+    """Batches hold each picture once, never more than `size`, and differ in size by one at most."""
+    batches = shuffle(count, size, KEY)
+
+    sizes = [len(batch) for batch in batches]
+    assert sorted(itertools.chain.from_iterable(batches)) == list(range(count))
+    assert max(sizes) <= size
+    assert max(sizes) - min(sizes) <= 1
+
+
+def test_every_epoch_and_seed_has_its_own_order() -> None:
+    """The order depends on seed and epoch, and on nothing else."""
+    orders = [shuffle(100, 10, key) for key in ((0, 0), (0, 1), (1, 0), (0, 0))]
+
+    assert orders[0] == orders[3]
+    assert orders[0] != orders[1]
+    assert orders[0] != orders[2]
+
+
+@pytest.mark.parametrize("size", [(500, 375), (90, 300), (30, 20), (1, 40)])
+def test_the_server_resamples_nothing_of_an_augmented_picture(size: tuple[int, int]) -> None:
+    """What `to_array` makes of an augmented picture is its central part, pixel for pixel."""
+    image = augment(noise(*size), np.random.default_rng(5))
+
+    array = to_array(image)
+
+    central = np.asarray(image, np.float32)[16:240, 16:240]
+    expected = (central / 255 - IMAGENET.mean) / np.array(IMAGENET.std)
+    assert image.size == (256, 256)
+    assert np.allclose(array, expected.transpose(2, 0, 1), atol=1e-5)
+
+
+def test_augmentation_cuts_and_mirrors() -> None:
+    """Of a picture that grows brighter to the right, parts of all sizes appear, both ways round."""
+    ramp = Image.linear_gradient("L").rotate(90).convert("RGB")
+    parts = [np.asarray(augment(ramp, np.random.default_rng(seed))) for seed in range(200)]
+    rises = np.array([int(part[128, 239, 0]) - int(part[128, 16, 0]) for part in parts])
+
+    assert 70 < (rises > 0).sum() < 130
+    assert np.abs(rises).min() < 100
+    assert np.abs(rises).max() > 200
+
+
+def test_a_batch_is_the_same_with_any_number_of_threads(pictures: list[Picture]) -> None:
+    """Order and augmentation do not depend on who reads the pictures."""
+    order = shuffle(len(pictures), 5, KEY)
+    with ThreadPoolExecutor(1) as one, ThreadPoolExecutor(4) as four:
+        expected = list(train_batches(one, pictures, order, KEY))
+        actual = list(train_batches(four, pictures, order, KEY))
+
+    assert_same(expected, actual)
+
+
+def test_an_epoch_can_begin_in_its_middle(pictures: list[Picture]) -> None:
+    """The batches that are left are those that would have come."""
+    order = shuffle(len(pictures), 4, KEY)
+    with ThreadPoolExecutor(2) as pool:
+        whole = list(train_batches(pool, pictures, order, KEY))
+        rest = list(train_batches(pool, pictures, order[2:], KEY))
+
+    assert_same(whole[2:], rest)
+
+
+def test_every_epoch_augments_in_its_own_way(pictures: list[Picture]) -> None:
+    """The same picture looks another way in another epoch."""
+    with ThreadPoolExecutor(2) as pool:
+        first, second = (next(train_batches(pool, pictures, [[0]], (0, e))) for e in (0, 1))
+
+    assert not torch.equal(first[0], second[0])
+
+
+def test_validation_sees_what_the_server_sees(pictures: list[Picture]) -> None:
+    """A validation picture is decoded and turned into an array by the server's functions alone."""
+    with ThreadPoolExecutor(2) as pool:
+        batches = list(val_batches(pool, pictures, 5))
+
+    expected = np.stack([to_array(decode_image(one.path.read_bytes())) for one in pictures])
+    assert np.array_equal(expected, torch.cat([batch[0] for batch in batches]).numpy())
+    assert torch.cat([batch[1] for batch in batches]).tolist() == [0] * 6 + [1] * 6
+
+
+def test_a_picture_that_vanishes_is_named(tmp_path: Path) -> None:
+    """A file that was there at the check and is gone in training is an error that names it."""
+    gone = [Picture(tmp_path / "gone.jpg", 0)]
+
+    with ThreadPoolExecutor(1) as pool, pytest.raises(DataError, match=r"gone\.jpg can no longer"):
+        list(val_batches(pool, gone, 1))
+
+
+def assert_same(expected: list[Batch], actual: list[Batch]) -> None:
+    """Compare batches bit for bit."""
+    for one, other in zip(expected, actual, strict=True):
+        assert torch.equal(one[0], other[0])
+        assert torch.equal(one[1], other[1])

@@ -1,0 +1,110 @@
+"""Steps of training and of validation."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from antbee.errors import CheckpointError, SettingsError
+from antbee.training.batches import Batch
+from antbee.training.loop import Learner, share_of_rate
+
+CPU = torch.device("cpu")
+
+
+class Linear(nn.Module):
+    """A network small enough to train in a blink."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(3 * 4 * 4, 2)
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        """Map pictures [N, 3, 4, 4] to logits [N, 2]."""
+        logits: torch.Tensor = self.layer(pictures.flatten(1))
+        return logits
+
+
+def make_learner(learning_rate: float = 0.1) -> Learner:
+    """Make a learner that always begins alike."""
+    torch.manual_seed(0)
+    return Learner(Linear(), CPU, learning_rate=learning_rate, steps=20)
+
+
+@pytest.fixture
+def batch() -> Batch:
+    """Return pictures whose label a linear network can learn."""
+    torch.manual_seed(1)
+    pictures = torch.randn(8, 3, 4, 4)
+    return pictures, (pictures[:, 0, 0, 0] > 0).long()
+
+
+def test_the_rate_warms_up_and_falls_to_nothing() -> None:
+    """The learning rate rises over the first tenth, and falls from its highest to nearly zero."""
+    shares = [share_of_rate(step, 100) for step in range(100)]
+
+    assert shares[:11] == sorted(shares[:11])
+    assert shares[10:] == sorted(shares[10:], reverse=True)
+    assert (max(shares), shares[10]) == (1.0, 1.0)
+    assert 0 < shares[0] < 0.1
+    assert 0 <= shares[-1] < 0.001
+
+
+@pytest.mark.parametrize("steps", range(1, 12))
+def test_short_runs_train_too(steps: int) -> None:
+    """However short the run, every step has a rate above zero and up to the highest."""
+    assert all(0 < share_of_rate(step, steps) <= 1 for step in range(steps))
+
+
+def test_training_lowers_the_loss(batch: Batch) -> None:
+    """Twenty steps on one batch bring its loss down."""
+    learner = make_learner()
+
+    losses = [learner.train(batch) for _ in range(20)]
+
+    assert losses[-1] < 0.7 * losses[0]
+
+
+def test_validation_counts_what_is_right(batch: Batch) -> None:
+    """Validation sums plain cross-entropies, counts right labels, and changes nothing."""
+    learner = make_learner()
+    with torch.no_grad():
+        logits = learner.model(batch[0])
+
+    loss, right = learner.validate(batch)
+
+    assert loss == pytest.approx(functional.cross_entropy(logits, batch[1]).item() * 8)
+    assert right == int((logits.argmax(1) == batch[1]).sum())
+    assert (loss, right) == learner.validate(batch)
+
+
+def test_a_state_goes_on_exactly(batch: Batch) -> None:
+    """A learner restored in the middle takes the very steps that were left."""
+    whole, half = make_learner(), make_learner()
+    expected = [whole.train(batch) for _ in range(20)]
+    actual = [half.train(batch) for _ in range(9)]
+    other = Learner(Linear(), CPU, learning_rate=0.1, steps=20)
+
+    other.restore(half.state())
+    actual += [other.train(batch) for _ in range(11)]
+
+    assert expected == actual
+    assert torch.equal(whole.model.state_dict()["layer.weight"], other.model.layer.weight)
+
+
+def test_another_networks_state_is_refused() -> None:
+    """A state that does not fit is an error of the checkpoint."""
+    learner = make_learner()
+    state = learner.state()
+    state["model"] = {"other": torch.zeros(1)}
+
+    with pytest.raises(CheckpointError, match="contradicts itself"):
+        learner.restore(state)
+
+
+def test_a_loss_that_is_no_number_stops_training(batch: Batch) -> None:
+    """A learning rate that blows the network up is an error that names the remedy."""
+    learner = make_learner(learning_rate=1e30)
+
+    with pytest.raises(SettingsError, match="smaller --lr"):
+        list(map(learner.train, [batch] * 5))

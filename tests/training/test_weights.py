@@ -1,0 +1,166 @@
+"""The weights that training starts from."""
+
+import hashlib
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from antbee.errors import CheckpointError
+from antbee.training import weights
+from antbee.training.model import build_model
+from antbee.training.weights import load_weights
+
+
+@pytest.fixture
+def imagenet(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Put a file with a head for 1000 labels where torchvision's weights are downloaded from."""
+    torch.manual_seed(1)
+    source = tmp_path / "source.pth"
+    torch.save(build_model("resnet18", 1000).state_dict(), source)
+    digest = hashlib.sha256(source.read_bytes()).hexdigest()[:8]
+    named = source.rename(tmp_path / f"resnet18-{digest}.pth")
+    default = SimpleNamespace(url=named.as_uri())
+    monkeypatch.setattr(weights, "get_model_weights", lambda _: SimpleNamespace(DEFAULT=default))
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "cache"))
+    return named
+
+
+def save(path: Path, state: object) -> str:
+    """Save what `--weights` is to read."""
+    torch.save(state, path)
+    return str(path)
+
+
+def altered(state: dict[str, Any]) -> dict[str, Any]:
+    """Add one to every weight, to tell what was loaded from what was there."""
+    return {name: tensor + 1 for name, tensor in state.items()}
+
+
+def test_none_leaves_the_network_as_it_is(network: nn.Module) -> None:
+    """Training from random weights loads nothing."""
+    assert load_weights(network, "resnet18", "none") == {"what": "none"}
+
+
+def test_a_partial_file_fills_what_it_has(
+    network: nn.Module, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file without the last stage is loaded, and what it lacks is named by layer."""
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    partial = {k: v for k, v in altered(before).items() if not k.startswith(("layer4.1", "fc"))}
+
+    provenance = load_weights(network, "resnet18", save(tmp_path / "part.pth", partial))
+
+    now = network.state_dict()
+    assert torch.equal(now["layer1.0.conv1.weight"], before["layer1.0.conv1.weight"] + 1)
+    assert torch.equal(now["layer4.1.conv1.weight"], before["layer4.1.conv1.weight"])
+    assert {name.rpartition(".")[0] for name in provenance["missing"]} == {
+        "layer4.1.conv1", "layer4.1.bn1", "layer4.1.conv2", "layer4.1.bn2", "fc",
+    }  # fmt: skip
+    assert provenance["sha256"] == hashlib.sha256((tmp_path / "part.pth").read_bytes()).hexdigest()
+    assert "start at random: layer4.1 (10), fc (2)" in capsys.readouterr().err
+
+
+def test_a_head_for_other_labels_is_left_out(
+    network: nn.Module, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Weights of a network with another number of labels are taken without the head."""
+    other = build_model("resnet18", 1000).state_dict()
+
+    provenance = load_weights(network, "resnet18", save(tmp_path / "whole.pth", other))
+
+    assert provenance["dropped"] == ["fc.weight", "fc.bias"]
+    assert torch.equal(network.state_dict()["conv1.weight"], other["conv1.weight"])
+    assert "left out, being for other labels: fc (2)" in capsys.readouterr().err
+
+
+def test_a_head_for_as_many_labels_is_taken(network: nn.Module, tmp_path: Path) -> None:
+    """A head that fits is loaded like everything else."""
+    whole = altered(network.state_dict())
+
+    provenance = load_weights(network, "resnet18", save(tmp_path / "whole.pth", whole))
+
+    assert torch.equal(network.state_dict()["fc.bias"], whole["fc.bias"])
+    assert [provenance[key] for key in ("missing", "unexpected", "dropped")] == [[], [], []]
+
+
+def test_a_checkpoint_of_a_run_is_a_file_of_weights(network: nn.Module, finished: Path) -> None:
+    """`--weights` takes best.pt of an earlier run."""
+    saved = torch.load(finished / "best.pt", weights_only=True)["model"]
+
+    load_weights(network, "resnet18", str(finished / "best.pt"))
+
+    assert torch.equal(network.state_dict()["conv1.weight"], saved["conv1.weight"])
+
+
+def test_unexpected_tensors_are_named(
+    network: nn.Module, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Tensors that the network has no place for are not used, and said."""
+    state = {**network.state_dict(), "layer1.7.conv1.weight": torch.zeros(1), "aux": torch.zeros(1)}
+
+    provenance = load_weights(network, "resnet18", save(tmp_path / "more.pth", state))
+
+    assert provenance["unexpected"] == ["aux", "layer1.7.conv1.weight"]
+    assert "unexpected in the file, so not used: aux (1), layer1.7 (1)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("state", "reason"),
+    [
+        ({"conv1.weight": torch.zeros(64, 3, 3, 3)}, r"conv1\.weight is \[64, 3, 3, 3\] in the"),
+        ({"stem.weight": torch.zeros(1)}, "no tensor that resnet18 has"),
+        ({"conv1.weight": 1}, "no state dict"),
+        ([torch.zeros(1)], "no state dict"),
+    ],
+)
+def test_a_file_that_does_not_fit_is_refused(
+    network: nn.Module, tmp_path: Path, state: object, reason: str
+) -> None:
+    """Another shape, nothing in common, or no tensors by name: an error that says which."""
+    with pytest.raises(CheckpointError, match=reason):
+        load_weights(network, "resnet18", save(tmp_path / "odd.pth", state))
+
+
+def test_a_missing_file_is_named(network: nn.Module, tmp_path: Path) -> None:
+    """A file that is not there is an error that names it."""
+    with pytest.raises(CheckpointError, match=r"there is no file .*nothing\.pth"):
+        load_weights(network, "resnet18", str(tmp_path / "nothing.pth"))
+
+
+def test_imagenet_weights_are_downloaded_once(network: nn.Module, imagenet: Path) -> None:
+    """The download is checked, kept, and used again when the source is gone."""
+    first = load_weights(network, "resnet18", "imagenet")
+    imagenet.unlink()
+    second = load_weights(network, "resnet18", "imagenet")
+
+    assert first == second
+    assert (first["what"], first["file"]) == ("imagenet", imagenet.name)
+
+
+def test_a_half_file_in_the_cache_is_fetched_again(
+    network: nn.Module, imagenet: Path, tmp_path: Path
+) -> None:
+    """What an earlier download left broken does not break the next run."""
+    cached = tmp_path / "cache/checkpoints" / imagenet.name
+    cached.parent.mkdir(parents=True)
+    cached.write_bytes(imagenet.read_bytes()[:1000])
+
+    load_weights(network, "resnet18", "imagenet")
+
+    assert imagenet.read_bytes() == cached.read_bytes()
+
+
+def test_a_download_cut_short_leaves_nothing(
+    network: nn.Module, imagenet: Path, tmp_path: Path
+) -> None:
+    """A download whose sum is wrong is refused, names the two ways out, and leaves no file."""
+    imagenet.write_bytes(imagenet.read_bytes()[:1000])
+
+    with pytest.raises(CheckpointError, match=r"--weights FILE, .* --weights none"):
+        load_weights(network, "resnet18", "imagenet")
+
+    assert list((tmp_path / "cache/checkpoints").iterdir()) == []
