@@ -92,6 +92,7 @@ class Checkpoint:
         scheduler: state dict.
         generators: states of the random generators, by library.
         threads: of torch on the CPU; sums come out the same only with as many.
+        precision: of the multiplications in training, `float32` or `bfloat16`.
         position: how far the run has come.
         best: the best epoch so far; None before the first has ended.
         history: every epoch so far.
@@ -108,6 +109,7 @@ class Checkpoint:
     scheduler: dict[str, Any]
     generators: dict[str, Tensor]
     threads: int
+    precision: str
     position: Position
     best: Metrics | None
     history: list[Metrics]

@@ -36,19 +36,28 @@ class Learner:
     rate that warms up linearly over the first tenth of the steps (Goyal et al. 2017,
     arXiv:1706.02677) and falls along half a cosine to nothing (Loshchilov and Hutter 2016,
     arXiv:1608.03983), and cross-entropy with labels smoothed by 0.1 (Szegedy et al. 2015,
-    arXiv:1512.00567).
+    arXiv:1512.00567). In bfloat16, weights and sums stay float32 and validation is all float32
+    (Kalamkar et al. 2019, arXiv:1905.12322): what is validated is what is served.
 
     Args:
         model: is moved to the device.
         device: where to train.
+        precision: of the multiplications in training, `float32` or `bfloat16`.
         learning_rate: the highest.
         steps: batches in the whole run.
     """
 
     def __init__(
-        self, model: nn.Module, device: torch.device, *, learning_rate: float, steps: int
+        self,
+        model: nn.Module,
+        device: torch.device,
+        *,
+        precision: str,
+        learning_rate: float,
+        steps: int,
     ) -> None:
         self.device = device
+        self._bfloat16 = precision == "bfloat16"
         self.model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = SGD(
             self.model.parameters(),
@@ -72,7 +81,8 @@ class Learner:
         """
         pictures, labels = self._move(batch)
         self.model.train()
-        logits = self.model(pictures)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bfloat16):
+            logits = self.model(pictures).float()
         loss = functional.cross_entropy(logits, labels, label_smoothing=SMOOTHING)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]

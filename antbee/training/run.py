@@ -23,6 +23,7 @@ from antbee.training.checkpoint import (
     save_checkpoint,
 )
 from antbee.training.data import Pictures, describe_change
+from antbee.training.device import choose_precision
 from antbee.training.files import remove_temporaries
 from antbee.training.folder import BEST, LAST, locked, make_folder, write_metrics
 from antbee.training.interrupt import Stop
@@ -55,7 +56,7 @@ class Run:
         self._epochs: int = checkpoint.arguments["epochs"]
         self._batch_size: int = checkpoint.arguments["batch_size"]
         self._seed: int = checkpoint.arguments["seed"]
-        self._learner = make_learner(checkpoint.arguments, pictures, device)
+        self._learner = make_learner(checkpoint.arguments, pictures, device, checkpoint.precision)
         self._learner.restore(
             LearnerState(
                 model=checkpoint.model,
@@ -181,7 +182,7 @@ def begin_run(
     Raises:
         CheckpointError: the weights cannot be had, or nothing can be saved.
     """
-    checkpoint = _first_checkpoint(arguments, pictures)
+    checkpoint = _first_checkpoint(arguments, pictures, choose_precision(device))
     folder = make_folder(out, arguments["arch"])
     try:
         run = Run(folder, checkpoint, pictures, device)
@@ -223,11 +224,13 @@ def resume_run(
     return Run(folder, dataclasses.replace(checkpoint, arguments=arguments), pictures, device)
 
 
-def make_learner(arguments: dict[str, Any], pictures: Pictures, device: torch.device) -> Learner:
+def make_learner(
+    arguments: dict[str, Any], pictures: Pictures, device: torch.device, precision: str
+) -> Learner:
     """Build an architecture with random weights, and what trains it through all its epochs."""
     steps = arguments["epochs"] * count_batches(len(pictures.train), arguments["batch_size"])
     model = build_model(arguments["arch"], len(pictures.labels))
-    return Learner(model, device, learning_rate=arguments["lr"], steps=steps)
+    return Learner(model, device, precision=precision, learning_rate=arguments["lr"], steps=steps)
 
 
 def is_better(metrics: Metrics, best: Metrics) -> bool:
@@ -256,9 +259,9 @@ def _versions() -> dict[str, str]:
     return named | {name: version(name) for name in ("torchvision", "numpy", "pillow")}
 
 
-def _first_checkpoint(arguments: dict[str, Any], pictures: Pictures) -> Checkpoint:
+def _first_checkpoint(arguments: dict[str, Any], pictures: Pictures, precision: str) -> Checkpoint:
     torch.manual_seed(arguments["seed"])
-    learner = make_learner(arguments, pictures, torch.device("cpu"))
+    learner = make_learner(arguments, pictures, torch.device("cpu"), precision)
     weights = load_weights(learner.model, arguments["arch"], arguments["weights"])
     return Checkpoint(
         arch=arguments["arch"],
@@ -266,6 +269,7 @@ def _first_checkpoint(arguments: dict[str, Any], pictures: Pictures) -> Checkpoi
         **learner.state(),
         generators={"torch": torch.get_rng_state()},
         threads=torch.get_num_threads(),
+        precision=precision,
         position=Position(),
         best=None,
         history=[],

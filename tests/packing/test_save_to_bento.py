@@ -32,6 +32,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
         scheduler={},
         generators={},
         threads=1,
+        precision="float32",
         position=Position(epoch=1),
         best=metrics,
         history=[metrics],

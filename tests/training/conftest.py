@@ -121,6 +121,7 @@ def checkpoint() -> Checkpoint:
         scheduler={"last_epoch": 3},
         generators={"torch": torch.get_rng_state()},
         threads=2,
+        precision="float32",
         position=Position(1, 2, 8, 5.25, 0.5),
         best=metrics,
         history=[metrics],

@@ -28,7 +28,7 @@ class Linear(nn.Module):
 def make_learner(learning_rate: float = 0.1) -> Learner:
     """Make a learner that always begins alike."""
     torch.manual_seed(0)
-    return Learner(Linear(), CPU, learning_rate=learning_rate, steps=20)
+    return Learner(Linear(), CPU, precision="float32", learning_rate=learning_rate, steps=20)
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def test_a_state_goes_on_exactly(batch: Batch) -> None:
     whole, half = make_learner(), make_learner()
     expected = [whole.train(batch) for _ in range(20)]
     actual = [half.train(batch) for _ in range(9)]
-    other = Learner(Linear(), CPU, learning_rate=0.1, steps=20)
+    other = Learner(Linear(), CPU, precision="float32", learning_rate=0.1, steps=20)
 
     other.restore(half.state())
     actual += [other.train(batch) for _ in range(11)]
