@@ -4,12 +4,13 @@ export EPOCHS ?= 25
 export WEIGHTS DATA_URL
 BIN := .venv/bin
 
-.PHONY: help serve test check lock
+.PHONY: help serve test check bench lock
 
 help:
 	@echo "make serve   from nothing to a server on PORT (EPOCHS, WEIGHTS and DATA_URL pass through)"
 	@echo "make test    every test that needs no container engine"
 	@echo "make check   formatting, lint and types"
+	@echo "make bench   training beside the tutorial's, and exact resumption (an hour; needs WEIGHTS)"
 
 serve: $(BIN)/installed
 	@sh quickstart.sh
@@ -21,6 +22,13 @@ check: $(BIN)/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+bench: $(BIN)/installed data/train
+	$(BIN)/python benchmarks/tutorial.py --weights "$(WEIGHTS)"
+	$(BIN)/python benchmarks/resume.py
+
+data/train:
+	sh get_data.sh
 
 # requirements.txt: what a bento installs, pinned for every platform and Python that we support.
 lock: $(BIN)/installed

@@ -1,10 +1,9 @@
 """The packed model's folder: `model.json` and the files it vouches for.
 
-Written and read here alone, with the standard library. What the files mean is the business of
+Written and read here alone. What the files mean is the business of
 `antbee.predictor`; how they are made, that of `antbee.packing`.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from antbee.errors import ModelError
+from antbee.files import sha256_of
 from antbee.images import Preprocessing
 
 FORMAT: Final = 1
@@ -58,7 +58,7 @@ class PackedModel:
         path = self.folder / name
         if name not in self.files or not path.is_file():
             raise ModelError(f"{path} is missing: pack the model again")
-        if sha256(path) != self.files[name]:
+        if sha256_of(path) != self.files[name]:
             raise ModelError(f"{path} is damaged (its checksum differs): pack the model again")
         return path
 
@@ -83,7 +83,7 @@ def write_model(model: PackedModel) -> None:
         **model.describe(),
         "input": INPUT,
         "outputs": [LOGITS, FEATURES],
-        "files": {path.name: sha256(path) for path in paths if path.is_file()},
+        "files": {path.name: sha256_of(path) for path in paths if path.is_file()},
     }
     text = json.dumps(content, indent=2) + "\n"
     (model.folder / INDEX).write_text(text, encoding="utf-8")
@@ -110,12 +110,6 @@ def read_model(folder: Path) -> PackedModel:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{folder / INDEX} is incomplete ({error!r}): pack it again") from error
-
-
-def sha256(path: Path) -> str:
-    """Hash a file's content: SHA-256, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _read_index(folder: Path) -> dict[str, Any]:

@@ -7,9 +7,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from antbee.artifact import ONNX, WEIGHTS, PackedModel, read_model, sha256, write_model
+from antbee.artifact import ONNX, WEIGHTS, PackedModel, read_model, write_model
 from antbee.command import say
 from antbee.errors import CheckpointError, DataError, ImageError
+from antbee.files import sha256_of
 from antbee.images import Preprocessing, decode_image, to_array
 from antbee.packing import gate
 from antbee.packing.export import export_onnx, export_weights
@@ -120,7 +121,7 @@ def _metrics(checkpoint: Checkpoint) -> dict[str, Any]:
 
 def _provenance(path: Path, checkpoint: Checkpoint) -> dict[str, Any]:
     return {
-        "checkpoint": {"file": "/".join(path.parts[-2:]), "sha256": sha256(path)},
+        "checkpoint": {"file": "/".join(path.parts[-2:]), "sha256": sha256_of(path)},
         "data": checkpoint.data,
         "weights": checkpoint.weights,
         "arguments": checkpoint.arguments,

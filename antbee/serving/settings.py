@@ -12,14 +12,10 @@ from typing import Any, Final
 
 from antbee.errors import SettingsError
 from antbee.images import MAX_MEGAPIXELS
+from antbee.machine import cores
 from antbee.predictor import RUNTIMES
 
 PREFIX: Final = "ANTBEE_"
-
-
-def cores() -> int:
-    """How many CPU cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _number(lowest: float, highest: float) -> Callable[[str], float]:

@@ -1,10 +1,11 @@
 """Work done ahead by threads, handed out in order."""
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import TypeVar
+
+from antbee.machine import cores
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -15,8 +16,7 @@ def open_pool() -> ThreadPoolExecutor:
 
     Threads, not processes: decoding and resizing run outside the interpreter's lock.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return ThreadPoolExecutor(cores, thread_name_prefix="pictures")
+    return ThreadPoolExecutor(cores(), thread_name_prefix="pictures")
 
 
 def work_ahead(

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from antbee.errors import CheckpointError
-from antbee.training.files import recorded_sums, sha256_of, write_with_checksum
+from antbee.files import recorded_sums, sha256_of, write_with_checksum
 
 FORMAT: Final = "antbee checkpoint"
 VERSION: Final = 1

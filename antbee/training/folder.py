@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Final
 
 from antbee.errors import CheckpointError
+from antbee.files import write_atomically
 from antbee.training.checkpoint import Metrics
-from antbee.training.files import write_atomically
 
 LAST: Final = "last.pt"
 BEST: Final = "best.pt"

@@ -13,6 +13,7 @@ import torch
 
 from antbee.command import say
 from antbee.errors import DataError
+from antbee.files import remove_temporaries
 from antbee.training.ahead import open_pool
 from antbee.training.batches import count_batches, shuffle, train_batches, val_batches
 from antbee.training.checkpoint import (
@@ -24,7 +25,6 @@ from antbee.training.checkpoint import (
 )
 from antbee.training.data import Pictures, describe_change
 from antbee.training.device import choose_precision
-from antbee.training.files import remove_temporaries
 from antbee.training.folder import BEST, LAST, locked, make_folder, write_metrics
 from antbee.training.interrupt import Stop
 from antbee.training.loop import Learner, LearnerState

@@ -15,8 +15,8 @@ from torchvision.models import get_model_weights
 
 from antbee.command import say
 from antbee.errors import CheckpointError
+from antbee.files import sha256_of
 from antbee.training.checkpoint import is_checkpoint, load_tensors
-from antbee.training.files import sha256_of
 from antbee.training.model import HEAD
 
 PATIENCE: Final = 15.0

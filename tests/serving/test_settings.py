@@ -3,7 +3,8 @@
 import pytest
 
 from antbee.errors import SettingsError
-from antbee.serving.settings import Settings, cores, read_settings
+from antbee.machine import cores
+from antbee.serving.settings import Settings, read_settings
 
 
 def test_defaults() -> None:

@@ -27,6 +27,12 @@ from train import main
 CPU = torch.device("cpu")
 
 
+@pytest.fixture(autouse=True)
+def _as_many_threads_as_a_new_process(finished: Path) -> None:
+    # Other tests of this process run networks on one thread, and sums depend on their number.
+    torch.set_num_threads(load_checkpoint(finished / "last.pt").threads)
+
+
 class StopAfter(Stop):
     """Asks for a stop after so many batches, of training and validation together."""
 

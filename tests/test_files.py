@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from antbee.training import files
-from antbee.training.files import (
+from antbee import files
+from antbee.files import (
     recorded_sums,
     remove_temporaries,
     sha256_of,
@@ -69,7 +69,7 @@ def test_a_kill_at_any_instant_leaves_a_file_that_its_checksum_lists(tmp_path: P
     path = tmp_path / "last.pt"
     script = (
         "import itertools, pathlib, sys\n"
-        "from antbee.training.files import write_with_checksum\n"
+        "from antbee.files import write_with_checksum\n"
         "for number in itertools.count():\n"
         "    contents = str(number).encode() * 100_000\n"
         "    write_with_checksum(pathlib.Path(sys.argv[1]), contents)\n"
