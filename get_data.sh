@@ -68,5 +68,7 @@ fi
 
 url=${DATA_URL:-$official}
 set -- "$@" antbee.pictures.download
+# The archive's own placeholder for a photograph that was missing: no picture of an ant.
+set -- "$@" --leave-out imageNotFound.gif
 [ "$url" != "$official" ] || set -- "$@" --sha256 "$sha256"
 exec "$@" --rename ants=ant --rename bees=bee -- "$url" "${dir:-data}"

@@ -43,6 +43,7 @@ def train(parser: argparse.ArgumentParser, options: argparse.Namespace, stop: St
 
 def prepare(parser: argparse.ArgumentParser, options: argparse.Namespace) -> "tuple[Run, str]":
     """Begin a run, or go on with one; return it and the folder of its pictures."""
+    # Threads that spin while they wait would take the cores from those that decode.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # Loading torch takes seconds: --help need not wait, and Ctrl-C meanwhile leaves no traceback.
     from antbee.training.checkpoint import load_checkpoint  # noqa: PLC0415

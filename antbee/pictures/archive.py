@@ -13,9 +13,10 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Final
 
+from antbee.command import say
 from antbee.errors import DataError
 from antbee.pictures.staging import SPLITS, check_label, check_space, megabytes
 
@@ -49,13 +50,16 @@ Plan = Sequence[tuple[zipfile.ZipInfo, Path]]
 """Members to unpack, and where: `<split>/<label>/<file>`."""
 
 
-def unpack(file: BinaryIO, folder: Path, renames: Mapping[str, str]) -> None:
-    """Unpack the wanted members into an empty folder.
+def unpack(
+    file: BinaryIO, folder: Path, renames: Mapping[str, str], unwanted: Sequence[str] = ()
+) -> None:
+    """Unpack the wanted members into an empty folder; say which ones of `unwanted` are left out.
 
     Args:
         file: the zip, open for reading.
         folder: gets `train/<label>/` and `val/<label>/`.
         renames: label folders of the archive, and what to call them instead.
+        unwanted: names of files that are not pictures of their label.
 
     Raises:
         DataError: it is no zip, is damaged or unsafe, lacks pictures, or the disk has no room.
@@ -64,7 +68,7 @@ def unpack(file: BinaryIO, folder: Path, renames: Mapping[str, str]) -> None:
     archive = _open(file)
     members = archive.infolist()
     _check_safe(members)
-    plan = _plan(members, renames)
+    plan = _plan([member for member in members if not _is_among(unwanted, member)], renames)
     _check_amount(plan, file.seek(0, os.SEEK_END))
     check_space(folder, sum(member.file_size for member, _ in plan))
     for member, place in plan:
@@ -114,6 +118,14 @@ def _plan(members: Sequence[zipfile.ZipInfo], renames: Mapping[str, str]) -> Pla
         if place == following:
             raise DataError(f"it has more than one file for {str(place)!r}: rename one")
     return plan
+
+
+def _is_among(unwanted: Sequence[str], member: zipfile.ZipInfo) -> bool:
+    path = PurePosixPath(_name(member))
+    if path.name not in unwanted:
+        return False
+    say(f"left out {path}: it is not a picture of a label")
+    return True
 
 
 def _wanted(member: zipfile.ZipInfo) -> tuple[str, ...] | None:

@@ -59,17 +59,32 @@ class HttpsRedirects(urllib.request.HTTPRedirectHandler):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
     options = _make_parser().parse_args(argv)
-    renames = dict(options.rename)
-    return run(lambda: download(options.source, options.folder, renames, options.sha256))
+    return run(
+        lambda: download(
+            options.source,
+            options.folder,
+            renames=dict(options.rename),
+            unwanted=options.leave_out,
+            sha256=options.sha256,
+        )
+    )
 
 
-def download(source: str, folder: Path, renames: dict[str, str], sha256: str | None) -> int:
+def download(
+    source: str,
+    folder: Path,
+    *,
+    renames: dict[str, str],
+    unwanted: Sequence[str] = (),
+    sha256: str | None = None,
+) -> int:
     """Fill a missing or empty folder from a zip.
 
     Args:
         source: `https://...`, `file:///...` or a path.
         folder: gets `train/<label>/` and `val/<label>/`.
         renames: label folders of the archive, and what to call them instead.
+        unwanted: names of files that are not pictures of their label.
         sha256: of the zip, in hexadecimal; None leaves it unchecked.
 
     Raises:
@@ -80,7 +95,7 @@ def download(source: str, folder: Path, renames: dict[str, str], sha256: str | N
         try:
             if sha256 is not None:
                 _check_sum(file, sha256)
-            unpack(file, stage, renames)
+            unpack(file, stage, renames, unwanted)
             note_source(stage, shown(source) if path is None else path.name)
         except DataError as error:
             raise DataError(f"{shown(source)} cannot be used: {error}") from error
@@ -252,6 +267,13 @@ def _make_parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         help="call the archive's label folder OLD NEW instead; may be repeated",
+    )
+    parser.add_argument(
+        "--leave-out",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="name of a file that is not a picture of its label; may be repeated",
     )
     return parser
 
