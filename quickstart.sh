@@ -61,7 +61,22 @@ train() {
     fi
 }
 
+port_is_free() {
+    "$bin/python" - "$PORT" <<'EOF'
+import socket, sys
+try:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(("", int(sys.argv[1])))
+except (OSError, OverflowError, ValueError) as error:
+    sys.exit(f"error: cannot serve on port {sys.argv[1]} ({error}): make serve PORT=3001, say")
+EOF
+}
+
 bento_is_there() { [ -s "$tag_file" ] && "$bin/bentoml" get "$(cat "$tag_file")" >/dev/null 2>&1; }
+
+# Before minutes of training, not after.
+port_is_free
 
 if bento_is_there; then
     say "bento: $(cat "$tag_file") is there"
