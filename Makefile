@@ -1,7 +1,6 @@
 PYTHON ?= python3
 export PORT ?= 3000
-export EPOCHS ?= 25
-export WEIGHTS DATA_URL
+export EPOCHS WEIGHTS DATA_URL
 BIN := .venv/bin
 
 .PHONY: help serve test check bench lock
@@ -24,7 +23,7 @@ check: $(BIN)/installed
 	$(BIN)/mypy
 
 bench: $(BIN)/installed data/train
-	$(BIN)/python benchmarks/tutorial.py --weights "$(WEIGHTS)"
+	$(BIN)/python benchmarks/tutorial.py --weights "$(or $(WEIGHTS),$(error make bench WEIGHTS=FILE: both start from it))"
 	$(BIN)/python benchmarks/resume.py
 
 data/train:

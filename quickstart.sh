@@ -53,11 +53,12 @@ starting_weights() {
 }
 
 train() {
-    last=$(ls -d saved_models/*/last.pt 2>/dev/null | tail -n 1)
+    last=$(ls -d saved_models/[0-9]*-*/last.pt 2>/dev/null | tail -n 1)
     if [ -n "$last" ]; then
-        "$bin/python" train.py --checkpoint "$last" --bento no
+        say "training: going on with $last; delete saved_models/ to begin anew"
+        "$bin/python" train.py --checkpoint "$last" --data data --bento no
     else
-        "$bin/python" train.py --epochs "$EPOCHS" --weights "$(starting_weights)" --bento no
+        "$bin/python" train.py --weights "$(starting_weights)" --bento no ${EPOCHS:+--epochs "$EPOCHS"}
     fi
 }
 
@@ -73,13 +74,20 @@ except (OSError, OverflowError, ValueError) as error:
 EOF
 }
 
-bento_is_there() { [ -s "$tag_file" ] && "$bin/bentoml" get "$(cat "$tag_file")" >/dev/null 2>&1; }
+bento_is_there() {
+    [ -s "$tag_file" ] && "$bin/python" - "$(cat "$tag_file")" 2>/dev/null <<'EOF'
+import sys, bentoml
+bentoml.models.get(bentoml.bentos.get(sys.argv[1]).info.args["model"])
+EOF
+}
 
 # Before minutes of training, not after.
 port_is_free
 
 if bento_is_there; then
     say "bento: $(cat "$tag_file") is there"
+    [ -z "${EPOCHS:-}${WEIGHTS:-}${DATA_URL:-}" ] ||
+        say "EPOCHS, WEIGHTS and DATA_URL change nothing now: delete saved_models/ and data/ first"
 else
     get_pictures
     best=$(train)

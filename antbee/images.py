@@ -143,13 +143,15 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "RGB":
         return image
     if image.mode.startswith("I"):  # 16 bits a pixel: Pillow's own conversion clips at 255
-        high_byte = np.asarray(image).astype(np.uint32) >> 8
-        return Image.fromarray(high_byte.astype(np.uint8)).convert("RGB")
+        high_byte = (np.asarray(image) >> 8).astype(np.uint8)
+        return Image.fromarray(high_byte).convert("RGB")
     if image.has_transparency_data:
-        return _on_white(image.convert("RGBA"))
+        return _on_white(image if image.mode == "RGBA" else image.convert("RGBA"))
     return image.convert("RGB")
 
 
 def _on_white(image: Image.Image) -> Image.Image:
-    page = Image.new("RGBA", image.size, "white")
-    return Image.alpha_composite(page, image).convert("RGB")
+    # Pasting needs far less memory than compositing two pictures with alpha into a third.
+    page = Image.new("RGB", image.size, "white")
+    page.paste(image, mask=image.getchannel("A"))
+    return page

@@ -61,8 +61,11 @@ def compare(
 
     Args:
         predictors: by runtime.
-        samples: float32 [3, H, W] and the index of the true label, or `NO_LABEL`; at least one,
-            used once, one at a time.
+        samples: float32 [3, H, W] and the index of the true label, or `NO_LABEL`; used once, one
+            at a time.
+
+    Returns:
+        A row a runtime; none if there is no sample.
     """
     truth = []
     tallies = {runtime: _Tally() for runtime in predictors}
@@ -73,6 +76,8 @@ def compare(
         for runtime in predictors.keys() - {REFERENCE}:
             outputs = tallies[runtime].run(predictors[runtime], batch)
             tallies[runtime].note_difference(outputs, reference)
+    if not truth:
+        return []
     expected = tallies[REFERENCE].stacked()
     return [_row(runtime, tally, expected, np.asarray(truth)) for runtime, tally in tallies.items()]
 

@@ -76,6 +76,8 @@ def _pass_gate(model: PackedModel, data: Path) -> dict[str, Any]:
         say(f"no validation pictures in {data}: the export is checked on random noise instead")
         inputs, samples = "random noise", _noise(model.preprocessing)
     rows = gate.compare(predictors, samples)
+    if not rows:
+        raise DataError(f"no picture in {data / 'val'} can be read: nothing was packed")
     say(gate.table(rows))
     for row in rows:
         gate.check_export(row)
@@ -98,7 +100,7 @@ def _decoded(pictures: list[Picture], preprocessing: Preprocessing) -> Iterator[
     for picture in Bar("comparing", len(pictures), pictures):
         try:
             image = decode_image(picture.path.read_bytes())
-        except ImageError as error:
+        except (ImageError, OSError) as error:
             say(f"left out {picture.path}: {error}")
         else:
             yield to_array(image, preprocessing), picture.label
@@ -124,6 +126,8 @@ def _provenance(path: Path, checkpoint: Checkpoint) -> dict[str, Any]:
         "checkpoint": {"file": "/".join(path.parts[-2:]), "sha256": sha256_of(path)},
         "data": checkpoint.data,
         "weights": checkpoint.weights,
-        "arguments": checkpoint.arguments,
+        # The server shows this to anybody, whom the folders of this machine do not concern.
+        "arguments": checkpoint.arguments
+        | {name: Path(str(checkpoint.arguments.get(name))).name for name in ("data", "weights")},
         "versions": checkpoint.versions,
     }

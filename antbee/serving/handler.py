@@ -83,7 +83,7 @@ async def _from_multipart(request: Request, body: bytes) -> bytes:
     parser = _MemoryParser(request.headers, chunks(), max_files=1000, max_part_size=len(body))
     try:
         form = await parser.parse()
-    except (MultiPartException, UnicodeDecodeError) as error:
+    except (MultiPartException, UnicodeError) as error:
         message = f"the multipart body cannot be read ({error}): {_HOW}"
         raise RequestError("no_image", message) from error
     try:

@@ -16,6 +16,8 @@ from antbee.machine import cores
 from antbee.predictor import RUNTIMES
 
 PREFIX: Final = "ANTBEE_"
+PLATFORM: Final = (f"{PREFIX}SERVICE_", f"{PREFIX}PORT")
+"""What Kubernetes and Docker links set by themselves where something is called antbee."""
 
 
 def _number(lowest: float, highest: float) -> Callable[[str], float]:
@@ -92,7 +94,11 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         SettingsError: names the variable, its value, and what it may be.
     """
     known = {PREFIX + item.name.upper(): item for item in fields(Settings)}
-    given = {name: value for name, value in environment.items() if name.startswith(PREFIX)}
+    given = {
+        name: value
+        for name, value in environment.items()
+        if name.startswith(PREFIX) and not name.startswith(PLATFORM)
+    }
     for name in sorted(given):
         if name not in known:
             raise SettingsError(f"{name} is not a setting: choose from {', '.join(known)}")

@@ -90,3 +90,8 @@ def test_json_says_what_was_compared() -> None:
 
     assert (kept["inputs"], kept["reference"]) == ("validation pictures", "torch")
     assert kept["rows"][0]["runtime"] == "torch"
+
+
+def test_nothing_to_compare() -> None:
+    """Without samples there are no rows."""
+    assert compare({"torch": TORCH}, []) == []

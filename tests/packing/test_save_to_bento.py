@@ -36,7 +36,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
         position=Position(epoch=1),
         best=metrics,
         history=[metrics],
-        arguments={"epochs": 1},
+        arguments={"epochs": 1, "data": "/somewhere/data", "weights": "none"},
         data={"folder": "data"},
         weights={"source": "none"},
         versions={"torch": "x"},
@@ -106,7 +106,8 @@ def test_a_bento_serves_anywhere(
     assert [row["runtime"] for row in model["gate"]["rows"]] == ["torch", "onnx"]
     assert model["gate"]["rows"][1]["pictures"] == 4
     assert model["gate"]["rows"][1]["exact"]
-    assert model["provenance"]["arguments"] == {"epochs": 1}
+    arguments = {"epochs": 1, "data": "data", "weights": "none"}
+    assert model["provenance"]["arguments"] == arguments
     assert "left out" in run.stderr
     assert "broken.jpg" in run.stderr
 
@@ -222,6 +223,16 @@ def test_other_labels_are_refused(checkpoint: Path, data: Path, home: Path, tmp_
 
     _assert_refused(run, home)
     assert "bee, wasp" in run.stderr
+
+
+def test_unreadable_pictures_are_refused(checkpoint: Path, home: Path, tmp_path: Path) -> None:
+    """Validation pictures of which none can be read are not compared with."""
+    for label in LABELS:
+        (tmp_path / "val" / label).mkdir(parents=True)
+        (tmp_path / "val" / label / "x.jpg").write_text("version https://git-lfs.github.com")
+    run = save(home, checkpoint, "--data", tmp_path)
+
+    _assert_refused(run, home)
 
 
 def test_impossible_name_is_refused(checkpoint: Path, data: Path, home: Path) -> None:

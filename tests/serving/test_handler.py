@@ -124,6 +124,24 @@ def test_broken_form(body: bytes) -> None:
     assert code(body, {"content-type": "multipart/form-data; boundary=XX"}) == "no_image"
 
 
+@pytest.mark.parametrize("charset", ["undefined", "punycode"])
+def test_form_in_a_charset_that_decodes_nothing(charset: str) -> None:
+    """A charset that cannot decode the form's names is the client's mistake."""
+    body, _ = form(('name="f"; filename="x"', b"picture"))
+
+    headers = {"content-type": f"multipart/form-data; boundary=XX; charset={charset}"}
+    assert code(body, headers) == "no_image"
+
+
+@pytest.mark.parametrize("charset", ["nonsense", "latin-1", "rot13"])
+def test_form_in_another_charset(charset: str) -> None:
+    """A charset that does not matter for the file's bytes is passed over."""
+    body, _ = form(('name="f"; filename="x"', b"picture"))
+
+    headers = {"content-type": f"multipart/form-data; boundary=XX; charset={charset}"}
+    assert read(body, headers) == b"picture"
+
+
 @pytest.mark.parametrize("content_type", ["application/json", "application/problem+json", None])
 @pytest.mark.parametrize("prefix", ["", "data:image/jpeg;base64,"])
 def test_json_base64(jpeg: bytes, content_type: str | None, prefix: str) -> None:

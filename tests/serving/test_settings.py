@@ -60,3 +60,10 @@ def test_unknown_setting_is_refused() -> None:
     """A misspelt setting does not silently do nothing."""
     with pytest.raises(SettingsError, match="ANTBEE_TIMEOUTS is not a setting"):
         read_settings({"ANTBEE_TIMEOUTS": "3"})
+
+
+def test_names_that_a_platform_sets_are_passed_over() -> None:
+    """What Kubernetes tells every pod of a service called antbee is no setting of ours."""
+    environment = {"ANTBEE_SERVICE_HOST": "x", "ANTBEE_PORT": "tcp://x", "ANTBEE_PORT_80_TCP": "x"}
+
+    assert Settings() == read_settings(environment)
