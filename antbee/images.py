@@ -78,9 +78,7 @@ def decode_image(data: bytes, *, max_pixels: int = MAX_MEGAPIXELS * 1_000_000) -
         _check_size(image, max_pixels)
         image.load()
         return _to_rgb(_upright(image))
-    except ImageError:
-        raise
-    except MemoryError:
+    except (ImageError, MemoryError):
         raise
     except Exception as error:
         raise _unreadable(data) from error

@@ -5,6 +5,7 @@ Knows the packed model's files and nothing of pictures' bytes or HTTP. A runtime
 """
 
 import importlib.util
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -151,7 +152,7 @@ def probabilities(logits: Floats) -> NDArray[np.float64]:
     return np.asarray(exponentials / exponentials.sum(axis=-1, keepdims=True), np.float64)
 
 
-def to_prediction(labels: tuple[str, ...], row: NDArray[np.float64]) -> Prediction:
+def to_prediction(labels: Sequence[str], row: NDArray[np.float64]) -> Prediction:
     """Name the probabilities [classes] of one picture."""
     named = dict(zip(labels, row.tolist(), strict=True))
     label = labels[int(row.argmax())]

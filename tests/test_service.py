@@ -36,7 +36,7 @@ def expected(packed: PackedModel, data: bytes, runtime: str = "onnx") -> dict[st
     """Predict in this process, without a server."""
     batch = to_array(decode_image(data))[np.newaxis]
     row = probabilities(load_predictor(packed, runtime).logits(batch))[0]
-    return dataclasses.asdict(to_prediction(tuple(packed.labels), row))
+    return dataclasses.asdict(to_prediction(packed.labels, row))
 
 
 def without_model(answer: httpx.Response) -> dict[str, object]:

@@ -67,7 +67,7 @@ class Classifier:
         image = decode_image(data, max_pixels=self._settings.max_pixels)
         batch = to_array(image, self.model.preprocessing)[np.newaxis]
         row = probabilities(self._predictor.logits(batch))[0]
-        return to_prediction(tuple(self.model.labels), row)
+        return to_prediction(self.model.labels, row)
 
     def close(self) -> None:
         """Stop the threads."""

@@ -68,11 +68,6 @@ class Learner:
         )
         self.scheduler = LambdaLR(self.optimizer, lambda step: share_of_rate(step, steps))
 
-    @property
-    def learning_rate(self) -> float:
-        """Of the next step."""
-        return float(self.optimizer.param_groups[0]["lr"])
-
     def train(self, batch: Batch) -> float:
         """Take one step; return the batch's mean loss before it.
 
