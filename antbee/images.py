@@ -1,10 +1,11 @@
 """Bytes to a checked RGB picture to the network's input. Pillow and NumPy only.
 
-`decode_image` and `to_array` are the one way in: training's validation, the packing gate and the
-server all call them, so what was measured is what is served.
+`read_array` is the one way in: training's validation, the packing gate and the server all call it,
+so what was measured is what is served.
 """
 
 import io
+import math
 import re
 import warnings
 from dataclasses import dataclass
@@ -61,14 +62,40 @@ class Preprocessing:
 
 
 IMAGENET: Final = Preprocessing()
+MAX_PIXELS: Final = MAX_MEGAPIXELS * 1_000_000
+REDUCING_GAP: Final = 2
+"""How many times larger than needed a JPEG decoded at reduced scale stays; Pillow's own choice for
+thumbnails. The decoder averages whole blocks, and the filter after it needs pixels to weigh."""
 
 
-def decode_image(data: bytes, *, max_pixels: int = MAX_MEGAPIXELS * 1_000_000) -> Image.Image:
+def read_array(
+    data: bytes, preprocessing: Preprocessing = IMAGENET, *, max_pixels: int = MAX_PIXELS
+) -> NDArray[np.float32]:
+    """Turn a picture's file into the network's input, float32 [3, crop, crop].
+
+    Args:
+        data: see `decode_image`.
+        preprocessing: how the network was trained.
+        max_pixels: see `decode_image`.
+
+    Raises:
+        ImageError: see `decode_image`.
+    """
+    image = decode_image(data, max_pixels=max_pixels, shorter_side=preprocessing.resize)
+    return to_array(image, preprocessing)
+
+
+def decode_image(
+    data: bytes, *, max_pixels: int = MAX_PIXELS, shorter_side: int | None = None
+) -> Image.Image:
     """Decode one picture: RGB, upright, as a person would see it on a white page.
 
     Args:
         data: a JPEG, PNG, WebP, GIF (its first frame) or BMP file.
         max_pixels: the largest width times height; checked before anything is decoded.
+        shorter_side: what the picture will be resized to. A JPEG more than twice as large may be
+            decoded at a half, a quarter or an eighth of its size, which halves the time that a
+            12-megapixel photo takes; None for all its pixels.
 
     Raises:
         ImageError: `unsupported_image`, `corrupt_image` or `image_too_large`.
@@ -76,6 +103,8 @@ def decode_image(data: bytes, *, max_pixels: int = MAX_MEGAPIXELS * 1_000_000) -
     try:
         image = Image.open(io.BytesIO(data), formats=tuple(_SIGNATURES))
         _check_size(image, max_pixels)
+        if shorter_side is not None:
+            _reduce(image, shorter_side)
         image.load()
         return _to_rgb(_upright(image))
     except (ImageError, MemoryError):
@@ -98,10 +127,12 @@ def to_array(image: Image.Image, preprocessing: Preprocessing = IMAGENET) -> NDA
         Image.Resampling.BILINEAR,
         box=(left, top, left + side, top + side),
     )
-    scale = 1 / (255 * np.asarray(preprocessing.std, np.float32))
-    shift = np.asarray(preprocessing.mean, np.float32) / np.asarray(preprocessing.std, np.float32)
-    pixels = np.asarray(square, np.float32) * scale - shift
-    return np.ascontiguousarray(pixels.transpose(2, 0, 1))
+    mean, std = (np.asarray(row, np.float32) for row in (preprocessing.mean, preprocessing.std))
+    # Channels first while they are bytes, then in place: a quarter of the time of the other order.
+    pixels = np.asarray(square).transpose(2, 0, 1).astype(np.float32, order="C")
+    pixels *= (1 / (255 * std))[:, np.newaxis, np.newaxis]
+    pixels -= (mean / std)[:, np.newaxis, np.newaxis]
+    return pixels
 
 
 def looks_like_image(data: bytes) -> bool:
@@ -116,6 +147,14 @@ def _check_size(image: Image.Image, max_pixels: int) -> None:
             f"the picture is {image.width} by {image.height} pixels; "
             f"at most {max_pixels / 1e6:g} megapixels are accepted: send a smaller one",
         )
+
+
+def _reduce(image: Image.Image, shorter_side: int) -> None:
+    scale = REDUCING_GAP * shorter_side / min(image.size)
+    if scale < 1:
+        # Pillow's JPEG reader takes the smallest of its scales that is not below this size; the
+        # other formats pass it over.
+        image.draft(None, (math.ceil(image.width * scale), math.ceil(image.height * scale)))
 
 
 def _unreadable(data: bytes) -> ImageError:

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from antbee.errors import ImageError
-from antbee.images import decode_image, looks_like_image, to_array
+from antbee.images import decode_image, looks_like_image, read_array, to_array
 from tests.conftest import encode, noise
 
 RED = (220, 30, 20)
@@ -195,3 +195,40 @@ def _error(data: bytes) -> ImageError:
     with pytest.raises(ImageError) as caught:
         decode_image(data)
     return caught.value
+
+
+def _photo(width: int, height: int) -> Image.Image:
+    """Draw something with detail at every scale below a few pixels, as a lens leaves it."""
+    return noise(width // 8, height // 8).resize((width, height), Image.Resampling.BICUBIC)
+
+
+def test_large_jpeg_is_decoded_at_reduced_scale() -> None:
+    """A JPEG far larger than the network needs is decoded smaller, and looks the same to it."""
+    data = encode(_photo(2400, 1600), "JPEG", quality=90)
+
+    small = decode_image(data, shorter_side=256)
+
+    assert small.size == (1200, 800)
+    difference = np.abs(read_array(data) - to_array(decode_image(data)))
+    assert difference.mean() < 0.02
+
+
+@pytest.mark.parametrize(("size", "format_"), [((1000, 520), "JPEG"), ((2400, 1600), "PNG")])
+def test_others_keep_every_pixel(size: tuple[int, int], format_: str) -> None:
+    """A JPEG near the size that is needed, and any other format, is decoded whole."""
+    data = encode(_photo(*size), format_)
+
+    assert decode_image(data, shorter_side=256).size == size
+    assert np.array_equal(read_array(data), to_array(decode_image(data)))
+
+
+def test_reduced_scale_keeps_orientation_and_faults() -> None:
+    """A photo decoded at reduced scale is turned upright; one cut short is still corrupt."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encode(_photo(2400, 1600), "JPEG", exif=exif)
+
+    assert decode_image(data, shorter_side=256).size == (800, 1200)
+    with pytest.raises(ImageError) as caught:
+        read_array(data[: len(data) // 2])
+    assert caught.value.code == "corrupt_image"

@@ -18,7 +18,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from antbee.errors import DataError, ImageError
-from antbee.images import IMAGENET, decode_image, to_array
+from antbee.images import IMAGENET, decode_image, read_array, to_array
 from antbee.training.ahead import work_ahead
 from antbee.training.data import Picture
 
@@ -68,9 +68,8 @@ def train_batches(
         DataError: a picture can no longer be read.
     """
 
-    def read(index: int) -> NDArray[np.float32]:
-        generator = np.random.default_rng((*key, index))
-        return to_array(augment(_read_image(pictures[index]), generator))
+    def read(data: bytes, index: int) -> NDArray[np.float32]:
+        return to_array(augment(decode_image(data), np.random.default_rng((*key, index))))
 
     return _stack(pool, read, pictures, batches)
 
@@ -83,7 +82,7 @@ def val_batches(pool: Executor, pictures: list[Picture], size: int) -> Iterator[
     """
     indices = range(len(pictures))
     batches = [list(indices[start : start + size]) for start in indices[::size]]
-    return _stack(pool, lambda index: to_array(_read_image(pictures[index])), pictures, batches)
+    return _stack(pool, lambda data, _: read_array(data), pictures, batches)
 
 
 def augment(image: Image.Image, generator: np.random.Generator) -> Image.Image:
@@ -112,20 +111,20 @@ def augment(image: Image.Image, generator: np.random.Generator) -> Image.Image:
 
 def _stack(
     pool: Executor,
-    read: Callable[[int], NDArray[np.float32]],
+    read: Callable[[bytes, int], NDArray[np.float32]],
     pictures: list[Picture],
     batches: list[list[int]],
 ) -> Iterator[Batch]:
+    def load(index: int) -> NDArray[np.float32]:
+        try:
+            return read(pictures[index].path.read_bytes(), index)
+        except (OSError, ImageError) as error:
+            path = pictures[index].path
+            raise DataError(f"{path} can no longer be read: {error}") from error
+
     ahead = AHEAD * max(map(len, batches), default=0)
-    arrays = work_ahead(pool, read, itertools.chain.from_iterable(batches), ahead)
+    arrays = work_ahead(pool, load, itertools.chain.from_iterable(batches), ahead)
     for batch in batches:
         pixels = torch.from_numpy(np.stack([next(arrays) for _ in batch]))
         labels = torch.tensor([pictures[index].label for index in batch])
         yield pixels.contiguous(memory_format=torch.channels_last), labels
-
-
-def _read_image(picture: Picture) -> Image.Image:
-    try:
-        return decode_image(picture.path.read_bytes())
-    except (OSError, ImageError) as error:
-        raise DataError(f"{picture.path} can no longer be read: {error}") from error
