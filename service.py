@@ -5,10 +5,12 @@ model's name is BentoML's argument `model`: `bentoml serve --arg model=my_flower
 """
 
 from pathlib import Path
+from typing import Any, Final
 
 import bentoml
 from bentoml.models import BentoModel
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -17,13 +19,17 @@ from antbee.artifact import read_model
 from antbee.command import exit_on_error
 from antbee.errors import ModelError
 from antbee.predictor import check_runtime
+from antbee.serving.app import create_app
 from antbee.serving.classifier import Classifier
-from antbee.serving.edge import Edge
+from antbee.serving.metrics import CONTENT_TYPE, Metrics
 from antbee.serving.openapi import document
 from antbee.serving.schema import Answer, Picture
 from antbee.serving.settings import read_settings
 
 packed = BentoModel(getattr(bentoml.use_arguments(), "model", "ant_bee_classifier:latest"))
+
+metrics = Metrics()
+NO_ACCESS_LOG: Final = {"access": {"enabled": False}}
 
 with exit_on_error():
     settings = read_settings()
@@ -34,6 +40,11 @@ with exit_on_error():
 def classifier() -> Classifier:
     """Return the running service's classifier."""
     return bentoml.get_current_service().classifier  # type: ignore[no-any-return]
+
+
+async def predict(request: Request) -> Response:
+    """Classify one picture, however the client sends it."""
+    return await classifier().answer(request)
 
 
 async def ping(_: Request) -> Response:
@@ -57,12 +68,40 @@ async def docs(_: Request) -> Response:
     return JSONResponse(document(classifier().tag, classifier().model.labels))
 
 
-routes = {"/ping": ping, "/health": health, "/model": model, "/docs.json": docs}
+async def live(_: Request) -> Response:
+    """Answer that the process lives."""
+    return JSONResponse({"status": "ok"})
 
 
-# BentoML's own timeout leaves the work running and answers in another shape: ours comes first.
-@bentoml.service(traffic={"timeout": 2 * settings.timeout})
-@bentoml.asgi_app(Starlette(routes=[Route(path, answer) for path, answer in routes.items()]))
+async def show_metrics(_: Request) -> Response:
+    """Give what was counted, for Prometheus."""
+    return Response(await run_in_threadpool(metrics.exposition), media_type=CONTENT_TYPE)
+
+
+routes = [
+    Route("/predict", predict, methods=["POST"]),
+    Route("/model", model),
+    Route("/ping", ping),
+    Route("/livez", live),
+    Route("/healthz", live),
+    Route("/readyz", health),
+    Route("/health", health),
+    Route("/metrics", show_metrics),
+    Route("/docs.json", docs),
+]
+
+
+class App(bentoml.Service[Any]):
+    """A BentoML service whose routes are answered by us."""
+
+    def to_asgi(self, is_main: bool = True) -> Starlette:
+        """Make the ASGI application; every server asks for it once."""
+        return create_app(super().to_asgi(is_main), routes, metrics)
+
+
+@bentoml.service(
+    service_class=App, workers=settings.workers, metrics={"enabled": False}, logging=NO_ACCESS_LOG
+)
 class AntBeeClassifier:
     """Says which of its labels a picture shows."""
 
@@ -70,13 +109,13 @@ class AntBeeClassifier:
 
     def __init__(self) -> None:
         self.classifier = Classifier(
-            read_model(Path(self.packed.path)), str(self.packed.tag), settings
+            read_model(Path(self.packed.path)), str(self.packed.tag), settings, metrics
         )
         self.classifier.warm_up()
 
     @bentoml.api(input_spec=Picture, output_spec=Answer)
     async def predict(self, request: Request) -> Response:
-        """Classify one picture, however the client sends it."""
+        """Tell BentoML's clients what `/predict` takes and gives; the route above answers."""
         return await self.classifier.answer(request)
 
     @bentoml.on_deployment
@@ -90,10 +129,3 @@ class AntBeeClassifier:
     def close(self) -> None:
         """Stop the threads."""
         self.classifier.close()
-
-    async def __is_ready__(self) -> bool:
-        """Tell `/readyz` whether the model has answered once."""
-        return self.classifier.ready
-
-
-AntBeeClassifier.add_asgi_middleware(Edge)  # type: ignore[attr-defined]  # it is a Service now

@@ -2,13 +2,14 @@
 
 import io
 import os
+import shutil
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import httpx
@@ -17,8 +18,9 @@ import pytest
 import torch
 from PIL import Image
 
-from antbee.artifact import ONNX, WEIGHTS, PackedModel, read_model, write_model
+from antbee.artifact import INT8, ONNX, WEIGHTS, PackedModel, read_model, write_model
 from antbee.packing.export import export_onnx, export_weights
+from antbee.packing.quantize import Recipe, quantize
 from antbee.training.model import build_model
 
 REPOSITORY = Path(__file__).parents[1]
@@ -59,6 +61,17 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> PackedModel:
 
 
 @pytest.fixture(scope="session")
+def packed_int8(packed: PackedModel, tmp_path_factory: pytest.TempPathFactory) -> PackedModel:
+    """Add an int8 network to a copy of the packed model; `auto` takes the faster one."""
+    folder = tmp_path_factory.mktemp("packed_int8")
+    shutil.copytree(packed.folder, folder, dirs_exist_ok=True)
+    arrays = list(np.random.default_rng(0).standard_normal((4, 3, 224, 224), np.float32))
+    quantize(folder / ONNX, folder / INT8, arrays, Recipe(4))
+    write_model(replace(packed, candidates=("int8", "onnx"), folder=folder))
+    return read_model(folder)
+
+
+@pytest.fixture(scope="session")
 def bentoml_home(tmp_path_factory: pytest.TempPathFactory, packed: PackedModel) -> Path:
     """Make a BentoML home of its own, with the packed model in its store."""
     home = tmp_path_factory.mktemp("bentoml")
@@ -85,9 +98,13 @@ class Server:
     process: subprocess.Popen[bytes]
     log: Path
 
-    def predict(self, body: bytes, content_type: str | None = None) -> httpx.Response:
-        """Post a body as it is."""
-        headers = {} if content_type is None else {"Content-Type": content_type}
+    def predict(
+        self, body: bytes, content_type: str | None = None, **headers: str
+    ) -> httpx.Response:
+        """Post a body as it is; an underscore in a header's name stands for a hyphen."""
+        headers = {name.replace("_", "-"): value for name, value in headers.items()}
+        if content_type is not None:
+            headers["Content-Type"] = content_type
         return httpx.post(f"{self.url}/predict", content=body, headers=headers, timeout=30)
 
 
@@ -96,21 +113,21 @@ StartServer = Callable[..., AbstractContextManager[Server]]
 
 @pytest.fixture(scope="session")
 def start_server(bentoml_home: Path, tmp_path_factory: pytest.TempPathFactory) -> StartServer:
-    """Return what starts `bentoml serve` and stops it again."""
+    """Return what starts `bentoml serve`, or gunicorn, and stops it again."""
 
     @contextmanager
     def start(
         target: str = ".",
         home: Path = bentoml_home,
         folder: Path = REPOSITORY,
+        command: Callable[[str, int], list[str]] = bentoml_serve,
         **settings: str,
     ) -> Iterator[Server]:
         port = free_port()
         log = tmp_path_factory.mktemp("server") / "log"
-        command = [sys.executable, "-m", "bentoml", "serve", target]
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [*command, "--host", "127.0.0.1", "--port", str(port)],
+                [sys.executable, "-m", *command(target, port)],
                 cwd=folder,
                 env=environment(home, **settings),
                 stdout=output,
@@ -132,6 +149,17 @@ def server(start_server: StartServer) -> Iterator[Server]:
     """Serve the packed model from the working folder, with default settings."""
     with start_server() as running:
         yield running
+
+
+def bentoml_serve(target: str, port: int) -> list[str]:
+    """Serve with BentoML's own command."""
+    return ["bentoml", "serve", target, "--host", "127.0.0.1", "--port", str(port)]
+
+
+def gunicorn(target: str, port: int) -> list[str]:
+    """Serve with gunicorn, as many workers as `WEB_CONCURRENCY` says."""
+    app = f"antbee.serving.asgi:app({target!r})"
+    return ["gunicorn", "-k", "asgi", "--no-control-socket", "--bind", f"127.0.0.1:{port}", app]
 
 
 def free_port() -> int:

@@ -9,13 +9,16 @@ from tests.conftest import REPOSITORY
 
 SERVING = (
     "antbee.serving.answers",
+    "antbee.serving.app",
+    "antbee.serving.asgi",
     "antbee.serving.classifier",
-    "antbee.serving.edge",
     "antbee.serving.handler",
+    "antbee.serving.metrics",
     "antbee.serving.openapi",
     "antbee.serving.pool",
     "antbee.serving.schema",
     "antbee.serving.settings",
+    "antbee.serving.telemetry",
 )
 TRAINING = ("train", "antbee.training.run", "antbee.pictures.download", "antbee.pictures.sample")
 

@@ -1,8 +1,10 @@
 """The service, as clients meet it: a real server and real requests."""
 
 import base64
+import contextlib
 import dataclasses
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -12,12 +14,16 @@ from pathlib import Path
 
 import httpx
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 
 from antbee.artifact import ONNX, PackedModel, read_model
 from antbee.images import decode_image, to_array
 from antbee.predictor import load_predictor, probabilities, to_prediction
+from antbee.serving.classifier import Classifier
+from antbee.serving.metrics import Metrics
+from antbee.serving.settings import Settings
 from tests.conftest import (
     LABELS,
     REPOSITORY,
@@ -26,6 +32,7 @@ from tests.conftest import (
     encode,
     environment,
     free_port,
+    gunicorn,
     noise,
 )
 
@@ -168,6 +175,76 @@ def test_overload_and_timeout(start_server: StartServer) -> None:
     assert again.status_code == HTTPStatus.OK
 
 
+def test_burst_loses_no_request(start_server: StartServer) -> None:
+    """Many times what fits at once: every upload gets an answer, 200 or 429, none a reset."""
+    picture = encode(noise(640, 480)) + bytes(500_000)
+    with (
+        start_server(ANTBEE_THREADS="1", ANTBEE_QUEUE="1") as server,
+        ThreadPoolExecutor(24) as pool,
+    ):
+        answers = list(pool.map(lambda _: server.predict(picture).status_code, range(120)))
+
+    assert set(answers) == {HTTPStatus.OK, HTTPStatus.TOO_MANY_REQUESTS}
+
+
+def test_gunicorn_serves_the_same(
+    start_server: StartServer, server: Server, jpeg: bytes, tmp_path: Path
+) -> None:
+    """Under gunicorn several workers give BentoML's answers, and count together."""
+    settings = {"WEB_CONCURRENCY": "2", "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+    with start_server(command=gunicorn, **settings) as gunicorn_server:
+        answers = [gunicorn_server.predict(jpeg).json() for _ in range(10)]
+        counted = httpx.get(f"{gunicorn_server.url}/metrics").text
+
+    assert answers == [server.predict(jpeg).json()] * 10
+    assert 'antbee_requests_total{path="/predict",status="200"} 10.0' in counted
+
+
+def test_workers_answer_together(start_server: StartServer, jpeg: bytes) -> None:
+    """`bentoml serve` starts as many processes as `WEB_CONCURRENCY` says."""
+    with start_server(WEB_CONCURRENCY="2") as server:
+        answer = server.predict(jpeg)
+        commands = _commands_below(server.process.pid)
+
+    assert answer.status_code == HTTPStatus.OK
+    assert sum("_bentoml_impl.worker.service" in command for command in commands) == 2
+
+
+def _commands_below(pid: int) -> list[list[str]]:
+    commands = []
+    for process in psutil.Process(pid).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):  # one that BentoML asks something
+            commands.append(process.cmdline())
+    return commands
+
+
+def test_request_id_and_access_log(server: Server, jpeg: bytes) -> None:
+    """An answer carries the id that the client sent, and the log a line with it."""
+    answer = server.predict(jpeg, X_Request_ID="from-the-router-17")
+
+    assert answer.headers["x-request-id"] == "from-the-router-17"
+    (line,) = [one for one in server.log.read_text().splitlines() if "from-the-router-17" in one]
+    assert f"POST /predict 200 {len(answer.content)}B" in line
+
+
+def test_client_that_leaves_makes_room(start_server: StartServer) -> None:
+    """A picture whose client hung up while it waited is not classified."""
+    slow = encode(noise(2500, 2500), "PNG")
+    with start_server(ANTBEE_THREADS="1", ANTBEE_QUEUE="8") as server:
+        for _ in range(8):
+            with contextlib.suppress(httpx.ReadTimeout):
+                httpx.post(f"{server.url}/predict", content=slow, timeout=0.05)
+        assert server.predict(encode(noise(64, 64))).status_code == HTTPStatus.OK
+        counted = httpx.get(f"{server.url}/metrics").text
+
+    in_flight = re.search(r"^antbee_pictures_in_flight (\S+)", counted, re.MULTILINE)
+    assert in_flight is not None
+    assert float(in_flight[1]) == 0
+    decoded = re.search(r'antbee_stage_seconds_count{stage="decode"} (\S+)', counted)
+    assert decoded is not None
+    assert float(decoded[1]) < 8
+
+
 @pytest.mark.parametrize("path", ["/livez", "/readyz", "/health", "/healthz"])
 def test_probes(server: Server, path: str) -> None:
     """Probes answer a JSON object."""
@@ -182,12 +259,15 @@ def test_ping(server: Server) -> None:
 
 
 def test_metrics(server: Server, jpeg: bytes) -> None:
-    """Metrics are Prometheus text and count predictions."""
+    """Metrics are Prometheus text, count predictions, and name no path that a client invents."""
     server.predict(jpeg)
+    httpx.get(f"{server.url}/invented")
     answer = httpx.get(f"{server.url}/metrics")
 
     assert answer.headers["content-type"].startswith("text/plain")
-    assert 'endpoint="/predict"' in answer.text
+    assert 'antbee_requests_total{path="/predict",status="200"}' in answer.text
+    assert 'antbee_predictions_total{label="' in answer.text
+    assert "invented" not in answer.text
 
 
 def test_model(server: Server, packed: PackedModel) -> None:
@@ -275,10 +355,7 @@ def test_damaged_model_stops_the_start(bentoml_home: Path, tmp_path: Path) -> No
 
 def test_readiness_waits_for_the_first_answer(packed: PackedModel) -> None:
     """The classifier is not ready until the model has answered once."""
-    from antbee.serving.classifier import Classifier  # noqa: PLC0415 - as the service does
-    from antbee.serving.settings import Settings  # noqa: PLC0415 - likewise
-
-    classifier = Classifier(read_model(packed.folder), "x:1", Settings())
+    classifier = Classifier(read_model(packed.folder), "x:1", Settings(), Metrics())
 
     assert not classifier.ready
     classifier.warm_up()

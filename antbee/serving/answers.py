@@ -1,7 +1,5 @@
 """What the server answers: a prediction or an error, each one JSON object."""
 
-import dataclasses
-
 from starlette.responses import JSONResponse
 
 from antbee.errors import RequestError
@@ -10,7 +8,13 @@ from antbee.predictor import Prediction
 
 def prediction_answer(prediction: Prediction, model: str) -> JSONResponse:
     """Answer with a prediction, saying which model made it (`name:version`)."""
-    return JSONResponse({**dataclasses.asdict(prediction), "model": model})
+    content = {
+        "label": prediction.label,
+        "probability": prediction.probability,
+        "probabilities": prediction.probabilities,
+        "model": model,
+    }
+    return JSONResponse(content)
 
 
 def error_answer(error: RequestError) -> JSONResponse:

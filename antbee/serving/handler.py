@@ -61,12 +61,19 @@ async def read_body(request: Request, max_body: int) -> bytes:
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and int(announced) > max_body:
         raise _too_large(max_body)
-    body = bytearray()
+    chunks, size = [], 0
     async for chunk in request.stream():
-        body += chunk
-        if len(body) > max_body:
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > max_body:
             raise _too_large(max_body)
-    return bytes(body)
+    return b"".join(chunks)
+
+
+async def gone(request: Request) -> None:
+    """Return when the client has left; its body must have been read to the end."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 def _too_large(max_body: int) -> RequestError:

@@ -2,13 +2,49 @@
 
 import asyncio
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from antbee.errors import RequestError
 
 Result = TypeVar("Result")
+
+
+class Abandoned(Exception):  # noqa: N818 - nothing went wrong: nobody waits any more
+    """The request that this work belongs to was given up."""
+
+
+class Place:
+    """A request's place in a `Pool`: runs its work, and can be given up at any time."""
+
+    def __init__(self, threads: ThreadPoolExecutor) -> None:
+        self._threads = threads
+        self._given_up = False
+        self.running: Future[Any] | None = None
+
+    async def run(self, work: Callable[[], Result]) -> Result:
+        """Run `work` on one of the threads; cancelling this gives the place up."""
+        self.running = self._threads.submit(work)
+        try:
+            return await asyncio.wrap_future(self.running)
+        finally:
+            self.give_up()
+
+    def give_up(self) -> None:
+        """Stop work that waits for a thread, and let running work end at its next `check`."""
+        self._given_up = True
+        if self.running is not None:
+            self.running.cancel()
+
+    def check(self) -> None:
+        """Go on, if anybody still waits; work calls this between its steps.
+
+        Raises:
+            Abandoned: nobody does.
+        """
+        if self._given_up:
+            raise Abandoned
 
 
 class Pool:
@@ -25,7 +61,7 @@ class Pool:
         self._held = 0
 
     @contextmanager
-    def place(self) -> Iterator[None]:
+    def place(self) -> Iterator[Place]:
         """Hold one place for a request, or refuse it at once; used on the event loop only.
 
         Raises:
@@ -34,15 +70,24 @@ class Pool:
         if self._held >= self._places:
             raise RequestError("overloaded", "too many requests at once: try again in a second")
         self._held += 1
+        place = Place(self._threads)
         try:
-            yield
+            yield place
         finally:
-            self._held -= 1
-
-    async def run(self, work: Callable[[], Result]) -> Result:
-        """Run `work` on one of the threads; work that nobody waits for any more never starts."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+            place.give_up()
+            self._release_after(place.running)
 
     def close(self) -> None:
         """Let running work end and drop what has not started."""
         self._threads.shutdown(cancel_futures=True)
+
+    def _release_after(self, running: Future[Any] | None) -> None:
+        if running is None or running.done():
+            self._release()
+            return
+        # A thread that still works for a request given up is no room for another one.
+        loop = asyncio.get_running_loop()
+        running.add_done_callback(lambda _: loop.call_soon_threadsafe(self._release))
+
+    def _release(self) -> None:
+        self._held -= 1

@@ -16,6 +16,10 @@ from antbee.machine import cores
 from antbee.predictor import RUNTIMES
 
 PREFIX: Final = "ANTBEE_"
+WORKERS: Final = "WEB_CONCURRENCY"
+QUEUE_PER_THREAD: Final = 32
+"""Whoever comes last waits for this many pictures: half a second of small ones, two of the largest
+photos, well within what a person or a router waits."""
 PLATFORM: Final = (f"{PREFIX}SERVICE_", f"{PREFIX}PORT")
 """What Kubernetes and Docker links set by themselves where something is called antbee."""
 
@@ -63,18 +67,22 @@ class Settings:
     Attributes:
         max_body_mb: the largest request body, in megabytes of 1,000,000 bytes.
         max_megapixels: the largest picture, width times height.
-        threads: how many pictures are decoded and inferred at once.
-        queue: how many more requests are held, before the next one gets 429.
+        threads: how many pictures a process decodes and infers at once; by default the workers
+            share the cores.
+        queue: how many more requests a process holds, before the next one gets 429.
         timeout: the longest that one request may take, in seconds, its upload included.
         runtime: what runs the network; `auto` is what packing chose.
+        workers: processes that share the port and the cores; `WEB_CONCURRENCY`, as gunicorn and
+            Heroku name it.
     """
 
     max_body_mb: float = _setting(_number(0.001, 1000), lambda: 10.0)
     max_megapixels: float = _setting(_number(0.001, 1000), lambda: float(MAX_MEGAPIXELS))
     threads: int = _setting(_whole_number(1, 1024), cores)
-    queue: int = _setting(_whole_number(0, 100_000), lambda: 64)
+    queue: int = _setting(_whole_number(0, 100_000), lambda: QUEUE_PER_THREAD * cores())
     timeout: float = _setting(_number(0.001, 3600), lambda: 25.0)
     runtime: str = _setting(_choice("auto", *RUNTIMES), lambda: "auto")
+    workers: int = 1
 
     @property
     def max_body(self) -> int:
@@ -93,7 +101,7 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
     Raises:
         SettingsError: names the variable, its value, and what it may be.
     """
-    known = {PREFIX + item.name.upper(): item for item in fields(Settings)}
+    known = {PREFIX + item.name.upper(): item for item in fields(Settings) if item.metadata}
     given = {
         name: value
         for name, value in environment.items()
@@ -102,12 +110,14 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
     for name in sorted(given):
         if name not in known:
             raise SettingsError(f"{name} is not a setting: choose from {', '.join(known)}")
-    return Settings(
-        **{
-            known[name].name: _parse(name, value, known[name].metadata["parse"])
-            for name, value in given.items()
-        }
-    )
+    values = {
+        known[name].name: _parse(name, value, known[name].metadata["parse"])
+        for name, value in given.items()
+    }
+    workers = _parse(WORKERS, environment.get(WORKERS, "1"), _whole_number(1, 1024))
+    threads = values.setdefault("threads", max(1, cores() // workers))
+    values.setdefault("queue", QUEUE_PER_THREAD * threads)
+    return Settings(**values, workers=workers)
 
 
 def _parse(name: str, value: str, parse: Callable[[str], Any]) -> Any:  # noqa: ANN401 - a setting's own type

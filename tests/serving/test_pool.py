@@ -3,18 +3,28 @@
 import asyncio
 import contextlib
 import threading
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from antbee.errors import RequestError
-from antbee.serving.pool import Pool
+from antbee.serving.pool import Place, Pool
+
+
+def run(pool: Pool, work: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever the work returns
+    """Run work in a place of its own."""
+
+    async def hold() -> Any:  # noqa: ANN401 - likewise
+        with pool.place() as place:
+            return await place.run(work)
+
+    return asyncio.run(hold())
 
 
 def test_work_runs_on_a_thread() -> None:
     """Work runs beside the event loop and its result comes back."""
-    name = asyncio.run(Pool(1, 0).run(lambda: threading.current_thread().name))
-
-    assert name.startswith("picture")
+    assert run(Pool(1, 0), lambda: threading.current_thread().name).startswith("picture")
 
 
 def test_places_are_threads_and_queue() -> None:
@@ -43,15 +53,58 @@ def test_work_given_up_never_starts() -> None:
     pool, ran, release = Pool(1, 8), [], threading.Event()
 
     async def give_up() -> None:
-        busy = asyncio.create_task(pool.run(release.wait))
-        await asyncio.sleep(0.05)
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.05):
-                await pool.run(lambda: ran.append("late"))
-        release.set()
-        await busy
-        await pool.run(lambda: None)
+        with pool.place() as busy, pool.place() as late:
+            running = asyncio.create_task(busy.run(release.wait))
+            await asyncio.sleep(0.05)
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.05):
+                    await late.run(lambda: ran.append("late"))
+            release.set()
+            await running
 
     asyncio.run(give_up())
+    run(pool, lambda: None)
 
     assert ran == []
+
+
+def test_running_work_ends_at_its_next_step() -> None:
+    """Work that runs when its request is given up goes no further than its next check."""
+    pool, went_on = Pool(1, 0), threading.Event()
+    reached, release = threading.Event(), threading.Event()
+
+    async def give_up() -> None:
+        with contextlib.suppress(TimeoutError), pool.place() as place:
+            async with asyncio.timeout(0.05):
+                await place.run(lambda: steps(place))
+
+    def steps(place: Place) -> None:
+        reached.set()
+        release.wait()
+        place.check()
+        went_on.set()
+
+    asyncio.run(give_up())
+    release.set()
+    pool.close()
+
+    assert reached.is_set()
+    assert not went_on.is_set()
+
+
+def test_a_place_is_held_until_the_thread_is_free() -> None:
+    """A thread that still works for a request given up is no room for another request."""
+    pool, release = Pool(1, 0), threading.Event()
+
+    async def give_up() -> None:
+        with contextlib.suppress(TimeoutError), pool.place() as place:
+            async with asyncio.timeout(0.05):
+                await place.run(release.wait)
+        with pytest.raises(RequestError), pool.place():
+            pass
+        release.set()
+        await asyncio.sleep(0.1)
+        with pool.place():
+            pass
+
+    asyncio.run(give_up())

@@ -10,7 +10,12 @@ from antbee.serving.settings import Settings, read_settings
 def test_defaults() -> None:
     """Without variables, every setting has its documented default."""
     expected = Settings(
-        max_body_mb=10, max_megapixels=50, threads=cores(), queue=64, timeout=25, runtime="auto"
+        max_body_mb=10,
+        max_megapixels=50,
+        threads=cores(),
+        queue=32 * cores(),
+        timeout=25,
+        runtime="auto",
     )
 
     assert expected == read_settings({"HOME": "/nowhere"})
@@ -46,6 +51,7 @@ def test_values_are_read() -> None:
         ("ANTBEE_QUEUE", "-1"),
         ("ANTBEE_TIMEOUT", ""),
         ("ANTBEE_RUNTIME", "ONNX"),
+        ("WEB_CONCURRENCY", "auto"),
     ],
 )
 def test_impossible_value_names_variable_and_value(name: str, value: str) -> None:
@@ -67,3 +73,12 @@ def test_names_that_a_platform_sets_are_passed_over() -> None:
     environment = {"ANTBEE_SERVICE_HOST": "x", "ANTBEE_PORT": "tcp://x", "ANTBEE_PORT_80_TCP": "x"}
 
     assert Settings() == read_settings(environment)
+
+
+def test_workers_share_the_cores() -> None:
+    """Several processes get a share of the cores each, one at least, and a queue to match."""
+    many = read_settings({"WEB_CONCURRENCY": str(cores())})
+    told = read_settings({"WEB_CONCURRENCY": "1000", "ANTBEE_THREADS": "3"})
+
+    assert (many.workers, many.threads, many.queue) == (cores(), 1, 32)
+    assert (told.threads, told.queue) == (3, 96)

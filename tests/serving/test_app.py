@@ -1,0 +1,150 @@
+"""Our routes in front of BentoML's application."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import Message
+
+from antbee.serving.app import create_app
+from antbee.serving.metrics import Metrics
+
+
+async def hello(_: Request) -> Response:
+    """Answer well."""
+    return PlainTextResponse("hello")
+
+
+async def broken(_: Request) -> Response:
+    """Fail as only a bug does."""
+    raise KeyError("secret")
+
+
+def build(metrics: Metrics, bentoml_app: Starlette | None = None) -> Starlette:
+    """Build an application with two routes of ours."""
+    ours = [Route("/hello", hello), Route("/broken", broken)]
+    theirs = [Route("/", hello), Route("/predict", hello), Route("/schema.json", hello)]
+    return create_app(bentoml_app or Starlette(routes=theirs), ours, metrics)
+
+
+def ask(path: str, method: str = "GET", **headers: str) -> httpx.Response:
+    """Send one request."""
+    return ask_app(build(Metrics()), path, method, **headers)
+
+
+def ask_app(app: Starlette, path: str, method: str = "GET", **headers: str) -> httpx.Response:
+    """Send one request to an application."""
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+
+    async def send() -> httpx.Response:
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            return await client.request(method, path, headers=headers)
+
+    return asyncio.run(send())
+
+
+@pytest.mark.parametrize("path", ["/", "/schema.json"])
+def test_bentoml_answers_what_is_its_own(path: str) -> None:
+    """BentoML's page and the schema that its clients ask for are passed on."""
+    assert ask(path).text == "hello"
+
+
+@pytest.mark.parametrize("path", ["/predict", "/readyz", "/predict/submit", "/hello/"])
+def test_nothing_else_reaches_bentoml(path: str) -> None:
+    """BentoML's other routes are not there, nor is anything that looks like ours."""
+    answer = ask(path)
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
+
+
+def test_wrong_method_says_which_are_right() -> None:
+    """A 405 is a JSON object and keeps its Allow header."""
+    answer = ask("/hello", "POST")
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (405, "method_not_allowed")
+    assert "GET" in answer.headers["allow"]
+
+
+def test_a_bug_is_answered_without_its_details() -> None:
+    """What only a bug can raise becomes a 500 of our shape that tells nothing of the inside."""
+    answer = ask("/broken")
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (500, "internal_error")
+    assert "secret" not in answer.text
+
+
+def test_life_cycle_is_bentomls() -> None:
+    """Starting and stopping the application starts and stops BentoML's."""
+    events = []
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        events.append("started")
+        yield
+        events.append("stopped")
+
+    async def live() -> None:
+        messages = iter([{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}])
+
+        async def receive() -> Message:
+            return next(messages)
+
+        async def send(message: Message) -> None:
+            events.append(message["type"])
+
+        await build(Metrics(), Starlette(lifespan=lifespan))({"type": "lifespan"}, receive, send)
+
+    asyncio.run(live())
+
+    expected = ["started", "lifespan.startup.complete", "stopped", "lifespan.shutdown.complete"]
+    assert events == expected
+
+
+@pytest.mark.parametrize("sent", ["abc-1.2:3/+=", "a" * 128])
+def test_sane_request_id_is_kept(sent: str) -> None:
+    """A request's own id comes back."""
+    assert ask("/hello", **{"X-Request-ID": sent}).headers["x-request-id"] == sent
+
+
+@pytest.mark.parametrize("sent", ["", "two words", "a" * 129, "<b>", 'x"y'])
+def test_odd_request_id_is_replaced(sent: str) -> None:
+    """An id that could forge or flood a log is replaced by one of ours."""
+    answer = ask("/hello", **{"X-Request-ID": sent})
+
+    assert len(answer.headers["x-request-id"]) == 16
+
+
+def test_one_line_a_request(caplog: pytest.LogCaptureFixture) -> None:
+    """The access log has one line a request: method, path, status, bytes, id, milliseconds."""
+    log = logging.getLogger("antbee.access")
+    log.addHandler(caplog.handler)
+    try:
+        ask("/hello", **{"X-Request-ID": "me"})
+        ask("/a%0Ab")
+    finally:
+        log.removeHandler(caplog.handler)
+
+    first, second = (record.getMessage() for record in caplog.records)
+    assert first.startswith("127.0.0.1 GET /hello 200 5B id=me ")
+    assert first.endswith("ms")
+    assert second.startswith("127.0.0.1 GET /a%0Ab 404 ")
+
+
+def test_requests_are_counted_by_known_paths() -> None:
+    """The metrics name our paths; all others are one."""
+    metrics = Metrics()
+    app = build(metrics)
+    for path in ("/hello", "/x", "/y", "/broken"):
+        ask_app(app, path)
+    counted = metrics.exposition().decode()
+
+    assert 'antbee_requests_total{path="/hello",status="200"} 1.0' in counted
+    assert 'antbee_requests_total{path="other",status="404"} 2.0' in counted
+    assert 'antbee_requests_total{path="/broken",status="500"} 1.0' in counted
