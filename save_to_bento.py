@@ -24,8 +24,13 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="save_to_bento.py", description=__doc__)
     add = parser.add_argument
     add("checkpoint", nargs="?", type=Path, help="default: best.pt of the newest run")
-    add("--data", type=Path, default=Path("data"), help="the pictures; val is compared on")
-    add("--runtime", choices=("auto", *RUNTIMES), default="auto", help="what it is served with")
+    add("--data", type=Path, default=Path("data"), help="train calibrates int8, val judges it")
+    add(
+        "--runtime",
+        choices=("auto", *RUNTIMES),
+        default="auto",
+        help="what it is served with; auto: the fastest that answers as PyTorch does",
+    )
     add("--name", default="ant_bee_classifier", help="of the model and of the bento")
     return parser.parse_args(argv)
 

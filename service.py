@@ -59,8 +59,9 @@ async def health(_: Request) -> Response:
 
 
 async def model(_: Request) -> Response:
-    """Describe the model that answers."""
-    return JSONResponse({"model": classifier().tag, **classifier().model.describe()})
+    """Describe the model that answers, and what runs it here."""
+    found = classifier()
+    return JSONResponse({"model": found.tag, **found.model.describe(), "runtime": found.runtime})
 
 
 async def docs(_: Request) -> Response:

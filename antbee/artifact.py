@@ -18,6 +18,7 @@ FORMAT: Final = 1
 INDEX: Final = "model.json"
 WEIGHTS: Final = "weights.pt"
 ONNX: Final = "model.onnx"
+INT8: Final = "model.int8.onnx"
 INPUT: Final = "image"
 LOGITS: Final = "logits"
 FEATURES: Final = "features"
@@ -30,10 +31,13 @@ class PackedModel:
     Attributes:
         arch: torchvision's name of the architecture, such as `resnet18`.
         labels: in the order of the logits.
-        runtime: what `auto` means for this model: `onnx` or `torch`.
+        runtime: what packing chose: the one asked for by name, or the fastest on its machine.
+        candidates: the runtimes among which `auto` takes the fastest on the machine that serves;
+            none if packing was asked for `runtime` by name.
         preprocessing: how a picture becomes the network's input.
         metrics: of the checkpoint's epoch: `epoch`, `val_top1` (0 to 1), `val_loss`.
-        gate: one row a runtime: how it differs from PyTorch, and its speed.
+        gate: one row a runtime: how it differs from PyTorch, and its speed; and how int8 was made,
+            or why it was not.
         provenance: data set, starting weights, training arguments, library versions.
         folder: where the files lie; not part of `model.json`.
         files: SHA-256 of each file, by name; filled in when the model is written.
@@ -42,6 +46,7 @@ class PackedModel:
     arch: str
     labels: Sequence[str]
     runtime: str
+    candidates: Sequence[str] = ()
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     metrics: Mapping[str, Any] = field(default_factory=dict)
     gate: Mapping[str, Any] = field(default_factory=dict)
@@ -68,6 +73,7 @@ class PackedModel:
             "arch": self.arch,
             "labels": list(self.labels),
             "runtime": self.runtime,
+            "candidates": list(self.candidates),
             "preprocessing": asdict(self.preprocessing),
             "metrics": dict(self.metrics),
             "gate": dict(self.gate),
@@ -77,7 +83,7 @@ class PackedModel:
 
 def write_model(model: PackedModel) -> None:
     """Write `model.json` into `model.folder`, vouching for the files that lie there already."""
-    paths = [model.folder / name for name in (WEIGHTS, ONNX)]
+    paths = [model.folder / name for name in (WEIGHTS, ONNX, INT8)]
     content = {
         "format": FORMAT,
         **model.describe(),
@@ -101,6 +107,7 @@ def read_model(folder: Path) -> PackedModel:
             arch=content["arch"],
             labels=tuple(content["labels"]),
             runtime=content["runtime"],
+            candidates=tuple(content.get("candidates", ())),
             preprocessing=_preprocessing(content["preprocessing"]),
             metrics=content["metrics"],
             gate=content["gate"],

@@ -1,10 +1,12 @@
 """Arrays to predictions, on ONNX Runtime or PyTorch.
 
 Knows the packed model's files and nothing of pictures' bytes or HTTP. A runtime is a class with
-`logits`; `load_predictor` picks one. torch is imported inside its own class and nowhere else.
+`logits`; `load_predictor` picks one, by measuring where packing left the choice to the machine that
+serves. torch is imported inside its own class and nowhere else.
 """
 
 import importlib.util
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -12,22 +14,34 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from antbee.artifact import FEATURES, INPUT, LOGITS, ONNX, WEIGHTS, PackedModel
+from antbee.artifact import FEATURES, INPUT, INT8, LOGITS, ONNX, WEIGHTS, PackedModel
 from antbee.errors import ModelError
+from antbee.machine import give_back_memory
 
 _NEEDS: Final = {
+    "int8": (INT8, ("onnxruntime",)),
     "onnx": (ONNX, ("onnxruntime",)),
     "torch": (WEIGHTS, ("torch", "torchvision")),
 }
 RUNTIMES: Final = tuple(_NEEDS)
 OUTPUT_NODES: Final = {"fc": LOGITS, "layer4": FEATURES}
 """Where a torchvision ResNet computes each output of the packed network."""
+ROUNDS: Final = 3
+"""How often each runtime answers when the fastest is looked for; the first time warms it up."""
+BUDGET: Final = 0.25
+"""Seconds after which no further round is begun: a slow processor must not delay the start."""
 
 Floats = NDArray[np.float32]
 
 
 class Predictor(Protocol):
-    """A network that can be asked from several threads at once."""
+    """A network that can be asked from several threads at once.
+
+    Attributes:
+        runtime: the one of `RUNTIMES` that it is.
+    """
+
+    runtime: str
 
     def logits(self, batch: Floats) -> Floats:
         """Run the network: float32 [N, 3, H, W] to float32 [N, classes]."""
@@ -56,19 +70,21 @@ class OnnxPredictor:
 
     Args:
         model: the packed model, its files checked.
+        runtime: which of its networks: `onnx`, in float32, or `int8`.
         threads: how many threads one call may use. A server gives each request one thread and
             answers several at once, which wastes less than splitting every layer.
     """
 
-    def __init__(self, model: PackedModel, threads: int = 1) -> None:
+    def __init__(self, model: PackedModel, runtime: str, threads: int = 1) -> None:
         import onnxruntime  # noqa: PLC0415 - each runtime is imported only when it is chosen
 
+        self.runtime = runtime
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
         self._session: Any = onnxruntime.InferenceSession(
-            model.folder / ONNX, options, providers=["CPUExecutionProvider"]
+            model.folder / _NEEDS[runtime][0], options, providers=["CPUExecutionProvider"]
         )
 
     def logits(self, batch: Floats) -> Floats:
@@ -84,6 +100,8 @@ class OnnxPredictor:
 
 class TorchPredictor:
     """PyTorch on the CPU, from the packed state dict."""
+
+    runtime = "torch"
 
     def __init__(self, model: PackedModel, threads: int = 1) -> None:
         import torch  # noqa: PLC0415 - serving has no torch unless this runtime is chosen
@@ -116,32 +134,87 @@ def check_runtime(model: PackedModel, runtime: str = "auto") -> str:
 
     Args:
         model: the packed model.
-        runtime: one of `RUNTIMES`, or `auto`: the one that was chosen at packing.
+        runtime: one of `RUNTIMES`, or `auto`: the one that was chosen at packing, or, where that
+            left several candidates, the fastest of them here, which only `load_predictor` knows.
 
     Raises:
         ModelError: the model's file is missing or damaged, or a library is not installed.
     """
-    chosen = model.runtime if runtime == "auto" else runtime
-    if chosen not in _NEEDS:
-        raise ModelError(f"there is no runtime {chosen!r}: choose one of {', '.join(RUNTIMES)}")
-    file, libraries = _NEEDS[chosen]
-    model.path(file)
-    missing = [name for name in libraries if importlib.util.find_spec(name) is None]
-    if missing:
-        raise ModelError(
-            f"the {chosen} runtime needs {' and '.join(missing)}: install it, or choose another"
-        )
-    return chosen
+    for candidate in _candidates(model, runtime):
+        _check(model, candidate)
+    return model.runtime if runtime == "auto" else runtime
 
 
 def load_predictor(model: PackedModel, runtime: str = "auto", threads: int = 1) -> Predictor:
-    """Load the network on a runtime.
+    """Load the network on a runtime; see `check_runtime` for `auto`.
 
     Raises:
         ModelError: see `check_runtime`.
     """
-    chosen = check_runtime(model, runtime)
-    return (OnnxPredictor if chosen == "onnx" else TorchPredictor)(model, threads)
+    check_runtime(model, runtime)
+    candidates = _candidates(model, runtime)
+    if len(candidates) == 1:
+        return _load(model, candidates[0], threads)
+    side = model.preprocessing.crop
+    blank = np.zeros((1, 3, side, side), np.float32)
+    chosen = fastest([_load(model, candidate, threads) for candidate in candidates], blank)
+    give_back_memory()  # that of the others
+    return chosen
+
+
+def fastest(
+    predictors: Sequence[Predictor], batch: Floats, *, rounds: int = ROUNDS, budget: float = BUDGET
+) -> Predictor:
+    """Find out which predictor answers fastest: each one's best time of a few, taken in turn.
+
+    Args:
+        predictors: at least one; of equally fast ones the first is taken.
+        batch: float32 [N, 3, H, W]; what it holds makes no difference.
+        rounds: how often each answers, at most.
+        budget: seconds after which no further round begins; the first is always run to its end.
+    """
+    best = [float("inf")] * len(predictors)
+    start = time.perf_counter()
+    for done in range(rounds):
+        if done and time.perf_counter() - start > budget:
+            break
+        for index, predictor in enumerate(predictors):
+            best[index] = min(best[index], _seconds(predictor, batch))
+    return predictors[best.index(min(best))]
+
+
+def _seconds(predictor: Predictor, batch: Floats) -> float:
+    start = time.perf_counter()
+    predictor.logits(batch)
+    return time.perf_counter() - start
+
+
+def _candidates(model: PackedModel, runtime: str) -> Sequence[str]:
+    return (model.candidates or (model.runtime,)) if runtime == "auto" else (runtime,)
+
+
+def _check(model: PackedModel, runtime: str) -> None:
+    if runtime not in _NEEDS:
+        raise ModelError(f"there is no runtime {runtime!r}: choose one of {', '.join(RUNTIMES)}")
+    file, libraries = _NEEDS[runtime]
+    if runtime == "int8" and file not in model.files:
+        reason = model.gate.get("int8", {}).get("reason") or "the reason was not recorded"
+        raise ModelError(
+            f"this model was packed without int8 ({reason}): choose another runtime, "
+            "or pack it again with training and validation pictures"
+        )
+    model.path(file)
+    missing = [name for name in libraries if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ModelError(
+            f"the {runtime} runtime needs {' and '.join(missing)}: install it, or choose another"
+        )
+
+
+def _load(model: PackedModel, runtime: str, threads: int) -> Predictor:
+    if runtime == "torch":
+        return TorchPredictor(model, threads)
+    return OnnxPredictor(model, runtime, threads)
 
 
 def probabilities(logits: Floats) -> NDArray[np.float64]:

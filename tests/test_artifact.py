@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from antbee.artifact import INDEX, ONNX, PackedModel, read_model, write_model
+from antbee.artifact import INDEX, INT8, ONNX, WEIGHTS, PackedModel, read_model, write_model
 from antbee.errors import ModelError
 
 
@@ -21,7 +21,8 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     model = PackedModel(
         arch="resnet34",
         labels=("a", "b"),
-        runtime="torch",
+        runtime="onnx",
+        candidates=("onnx", "int8"),
         metrics={"val_top1": 0.5},
         gate={"rows": []},
         provenance={"data": {"folder": "x"}},
@@ -35,6 +36,14 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 def test_files_are_vouched_for(packed: PackedModel) -> None:
     """A file with the right content is handed out."""
     assert packed.path(ONNX) == packed.folder / ONNX
+
+
+def test_int8_is_vouched_for_where_there_is_one(
+    packed: PackedModel, packed_int8: PackedModel
+) -> None:
+    """The int8 network is checked like the other files; a model without one is whole, too."""
+    assert set(packed.files) == {WEIGHTS, ONNX}
+    assert packed_int8.path(INT8) == packed_int8.folder / INT8
 
 
 def test_damaged_file_is_refused(copy: Path) -> None:
@@ -77,6 +86,15 @@ def test_another_format_is_refused(copy: Path) -> None:
 
     with pytest.raises(ModelError, match="format 2 and this antbee reads 1"):
         read_model(copy)
+
+
+def test_candidates_may_be_missing(copy: Path) -> None:
+    """An index written before there were candidates means its one runtime."""
+    content = json.loads((copy / INDEX).read_text())
+    del content["candidates"]
+    (copy / INDEX).write_text(json.dumps(content))
+
+    assert read_model(copy).candidates == ()
 
 
 @pytest.mark.parametrize("key", ["labels", "preprocessing", "files"])

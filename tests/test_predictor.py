@@ -1,16 +1,23 @@
 """Arrays to predictions."""
 
 import dataclasses
+import shutil
+import time
+import weakref
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from antbee.artifact import PackedModel
+from antbee import predictor as module
+from antbee.artifact import INT8, PackedModel, read_model
 from antbee.errors import ModelError
 from antbee.predictor import (
+    RUNTIMES,
     Floats,
     check_runtime,
+    fastest,
     load_predictor,
     probabilities,
     to_prediction,
@@ -33,19 +40,19 @@ def test_runtimes_agree(packed: PackedModel, batch: Floats) -> None:
         assert np.abs(ours - reference).max() < 1e-4
 
 
-@pytest.mark.parametrize("runtime", ["onnx", "torch"])
-def test_a_batch_is_its_pictures(packed: PackedModel, batch: Floats, runtime: str) -> None:
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_a_batch_is_its_pictures(packed_int8: PackedModel, batch: Floats, runtime: str) -> None:
     """A batch answers what its pictures answer one by one."""
-    predictor = load_predictor(packed, runtime)
+    predictor = load_predictor(packed_int8, runtime)
     singly = np.concatenate([predictor.logits(batch[i : i + 1]) for i in range(3)])
 
     assert np.abs(predictor.logits(batch) - singly).max() < 1e-4
 
 
-@pytest.mark.parametrize("runtime", ["onnx", "torch"])
-def test_threads_do_not_mix(packed: PackedModel, batch: Floats, runtime: str) -> None:
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_threads_do_not_mix(packed_int8: PackedModel, batch: Floats, runtime: str) -> None:
     """A predictor that several threads ask at once answers each with its own."""
-    predictor = load_predictor(packed, runtime)
+    predictor = load_predictor(packed_int8, runtime)
     expected = [predictor.logits(batch[i : i + 1]) for i in range(3)]
     with ThreadPoolExecutor(3) as pool:
         answers = list(pool.map(lambda i: predictor.logits(batch[i : i + 1]), list(range(3)) * 4))
@@ -60,9 +67,101 @@ def test_auto_is_what_packing_chose(packed: PackedModel) -> None:
     assert check_runtime(dataclasses.replace(packed, runtime="torch")) == "torch"
 
 
+def test_every_predictor_names_its_runtime(packed_int8: PackedModel) -> None:
+    """A predictor says which runtime it is."""
+    assert [load_predictor(packed_int8, name).runtime for name in RUNTIMES] == list(RUNTIMES)
+
+
+class Slow:
+    """A predictor that takes its time."""
+
+    def __init__(self, runtime: str, seconds: float) -> None:
+        self.runtime = runtime
+        self.seconds = seconds
+        self.asked = 0
+
+    def logits(self, batch: Floats) -> Floats:
+        """Answer late."""
+        self.asked += 1
+        time.sleep(self.seconds)
+        return batch
+
+    def outputs(self, batch: Floats) -> tuple[Floats, Floats]:
+        """Answer late."""
+        return self.logits(batch), batch
+
+
+def test_fastest_is_found(batch: Floats) -> None:
+    """The predictor with the best time is taken, wherever it stands, by asking all in turn."""
+    slow, quick = Slow("onnx", 0.05), Slow("int8", 0.001)
+
+    assert fastest([slow, quick], batch) is quick
+    assert fastest([quick, slow], batch) is quick
+    assert slow.asked == quick.asked > 2
+
+
+def test_slow_processors_are_asked_once(batch: Floats) -> None:
+    """Where one answer takes all the time that there is, each is asked just once."""
+    slow, quick = Slow("onnx", 0.05), Slow("int8", 0.001)
+
+    assert fastest([slow, quick], batch, budget=0.02) is quick
+    assert (slow.asked, quick.asked) == (1, 1)
+
+
+@pytest.mark.parametrize("quick", ["int8", "onnx"])
+def test_auto_measures_and_drops_the_slower(
+    packed_int8: PackedModel, monkeypatch: pytest.MonkeyPatch, quick: str
+) -> None:
+    """Of several candidates `auto` keeps the one that is faster here, and forgets the other."""
+    made = weakref.WeakValueDictionary[str, Slow]()
+
+    def load(_: PackedModel, runtime: str, __: int) -> Slow:
+        predictor = Slow(runtime, 0.001 if runtime == quick else 0.05)
+        made[runtime] = predictor
+        return predictor
+
+    monkeypatch.setattr(module, "OnnxPredictor", load)
+
+    assert load_predictor(packed_int8).runtime == quick
+    predictor = load_predictor(packed_int8)
+    assert (predictor.runtime, list(made)) == (quick, [quick])
+
+
+def test_named_runtime_is_not_measured(
+    packed_int8: PackedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A runtime asked for by name, at packing or at the start, is taken as it is."""
+    monkeypatch.delattr(module, "fastest")
+
+    assert load_predictor(packed_int8, "onnx").runtime == "onnx"
+    named = dataclasses.replace(packed_int8, runtime="int8", candidates=())
+    assert load_predictor(named).runtime == "int8"
+
+
+def test_missing_int8_says_why(packed: PackedModel) -> None:
+    """A model without int8 answers why it has none."""
+    model = dataclasses.replace(packed, gate={"int8": {"reason": "no validation pictures"}})
+
+    with pytest.raises(
+        ModelError, match=r"without int8 \(no validation pictures\): choose another"
+    ):
+        check_runtime(model, "int8")
+    with pytest.raises(ModelError, match="not recorded"):
+        check_runtime(packed, "int8")
+
+
+def test_damaged_candidate_is_refused(packed_int8: PackedModel, tmp_path: Path) -> None:
+    """`auto` does not pass over a damaged int8 file: whoever packed it wants to know."""
+    folder = Path(shutil.copytree(packed_int8.folder, tmp_path / "copy"))
+    (folder / INT8).write_bytes(b"x" + (folder / INT8).read_bytes()[1:])
+
+    with pytest.raises(ModelError, match=r"model\.int8\.onnx is damaged"):
+        check_runtime(read_model(folder))
+
+
 def test_unknown_runtime_is_refused(packed: PackedModel) -> None:
     """A runtime that does not exist is answered with those that do."""
-    with pytest.raises(ModelError, match="onnx, torch"):
+    with pytest.raises(ModelError, match="int8, onnx, torch"):
         check_runtime(packed, "tensorflow")
 
 

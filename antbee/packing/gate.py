@@ -3,8 +3,9 @@
 It runs the serving predictors, on the inputs that the server's own decoding gives.
 """
 
+import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
@@ -21,6 +22,10 @@ TOLERANCE: Final = 1e-4
 """How far an output of a float32 export may lie from PyTorch's, on any validation picture."""
 ROUNDING: Final = 1e-5
 """What float32 may add to that, as a share of the largest output: some 80 roundings of 2^-23."""
+PICTURES_A_CHANGE: Final = 100
+"""One label may change for each so many pictures; of fewer pictures, none."""
+MOST_LOST: Final = 1
+"""How many pictures of accuracy may be lost."""
 
 
 @dataclass(frozen=True)
@@ -62,20 +67,21 @@ def compare(
     Args:
         predictors: by runtime.
         samples: float32 [3, H, W] and the index of the true label, or `NO_LABEL`; used once, one
-            at a time.
+            at a time. The runtimes answer each of them in another order, so that none is always
+            timed after the same other.
 
     Returns:
         A row a runtime; none if there is no sample.
     """
     truth = []
     tallies = {runtime: _Tally() for runtime in predictors}
+    order = list(predictors)
     for array, label in samples:
         truth.append(label)
-        batch = array[np.newaxis]
-        reference = tallies[REFERENCE].run(predictors[REFERENCE], batch)
-        for runtime in predictors.keys() - {REFERENCE}:
-            outputs = tallies[runtime].run(predictors[runtime], batch)
-            tallies[runtime].note_difference(outputs, reference)
+        outputs = {name: tallies[name].run(predictors[name], array[np.newaxis]) for name in order}
+        for runtime, output in outputs.items():
+            tallies[runtime].note_difference(output, outputs[REFERENCE])
+        order.append(order.pop(0))
     if not truth:
         return []
     expected = tallies[REFERENCE].stacked()
@@ -141,6 +147,34 @@ def check_export(row: Row) -> None:
         )
 
 
+def objection(row: Row) -> str | None:
+    """Say why a runtime may not stand in for PyTorch, or None if it may.
+
+    It may change the label of no more than one picture in a hundred, and lose no more than one
+    picture of accuracy. Fewer than a hundred pictures cannot show a share so small: then no label
+    may change. An export that is `exact` can differ by a label on a tie at most.
+    """
+    if row.exact:
+        return None
+    allowed = row.pictures // PICTURES_A_CHANGE
+    if not math.isfinite(row.largest_change):
+        return "an answer is not a number"
+    if row.changed > allowed:
+        return (
+            f"the label of {row.changed} of {row.pictures} pictures changes, "
+            f"where {allowed} may at most"
+        )
+    if row.accuracy_change < -MOST_LOST:
+        return f"{-row.accuracy_change} pictures of accuracy are lost, where {MOST_LOST} may be"
+    return None
+
+
+def ranked(rows: Sequence[Row], names: Collection[str]) -> list[str]:
+    """Return those of the runtimes `names` that nothing is to be said against, fastest first."""
+    fit = [row for row in rows if row.runtime in names and objection(row) is None]
+    return [row.runtime for row in sorted(fit, key=lambda row: -row.images_per_second)]
+
+
 def table(rows: Sequence[Row]) -> str:
     """Lay the rows out for a person: one line a runtime."""
     layout = "{:8} {:>13} {:>8} {:>15} {:>12} {:>11}"
@@ -165,5 +199,5 @@ def _share(row: Row) -> str:
 
 
 def as_json(rows: Sequence[Row], inputs: str) -> dict[str, Any]:
-    """What `model.json` keeps of the gate; `inputs` says what the samples were."""
+    """What `model.json` keeps of the rows; `inputs` says what the samples were."""
     return {"inputs": inputs, "reference": REFERENCE, "rows": [asdict(row) for row in rows]}

@@ -1,26 +1,15 @@
-"""A checkpoint to a packed model in a folder: export, gate, `model.json`."""
+"""A checkpoint to a packed model in a folder: export, choice of a runtime, `model.json`."""
 
-from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
-
-import numpy as np
+from typing import Any
 
 from antbee.artifact import ONNX, WEIGHTS, PackedModel, read_model, write_model
-from antbee.command import say
-from antbee.errors import CheckpointError, DataError, ImageError
+from antbee.errors import CheckpointError
 from antbee.files import sha256_of
-from antbee.images import Preprocessing, decode_image, to_array
-from antbee.packing import gate
+from antbee.packing.choose import choose
 from antbee.packing.export import export_onnx, export_weights
-from antbee.predictor import Floats, load_predictor
 from antbee.training.checkpoint import Checkpoint, load_checkpoint
-from antbee.training.data import Picture, find_pictures
 from antbee.training.model import build_model
-from antbee.training.progress import Bar
-
-NOISE_ARRAYS: Final = 8
 
 
 def pack(path: Path, data: Path, runtime: str, folder: Path) -> PackedModel:
@@ -28,28 +17,29 @@ def pack(path: Path, data: Path, runtime: str, folder: Path) -> PackedModel:
 
     Args:
         path: the checkpoint.
-        data: the pictures' folder; its `val` is what the gate runs on.
-        runtime: one of `antbee.predictor.RUNTIMES`, or `auto`: ONNX Runtime, which serves without
-            torch.
+        data: the pictures' folder; int8 is calibrated on its `train`, and every runtime compared
+            with PyTorch on its `val`.
+        runtime: see `antbee.packing.choose.choose`.
         folder: exists, and is empty.
 
     Raises:
         CheckpointError: the checkpoint is missing, damaged or not ours.
         DataError: the validation pictures have other labels.
-        ModelError: the export failed or does not agree with PyTorch.
+        ModelError: the export failed or does not agree with PyTorch, or the runtime asked for by
+            name is not good enough.
     """
     checkpoint = load_checkpoint(path)
     model = PackedModel(
         arch=checkpoint.arch,
         labels=tuple(checkpoint.labels),
-        runtime="onnx" if runtime == "auto" else runtime,
+        runtime="onnx",
         metrics=_metrics(checkpoint),
         provenance=_provenance(path, checkpoint),
         folder=folder,
     )
     _export(checkpoint, model)
     write_model(model)
-    write_model(replace(model, gate=_pass_gate(read_model(folder), data)))
+    write_model(choose(read_model(folder), data, runtime))
     return read_model(folder)
 
 
@@ -64,53 +54,6 @@ def _export(checkpoint: Checkpoint, model: PackedModel) -> None:
         ) from error
     export_weights(network, model.folder / WEIGHTS)
     export_onnx(network, model.folder / ONNX, model.preprocessing.crop)
-
-
-def _pass_gate(model: PackedModel, data: Path) -> dict[str, Any]:
-    predictors = {runtime: load_predictor(model, runtime) for runtime in ("torch", "onnx")}
-    pictures = _validation_pictures(model, data)
-    if pictures:
-        inputs = f"validation pictures of {data.resolve().name}"
-        samples = _decoded(pictures, model.preprocessing)
-    else:
-        say(f"no validation pictures in {data}: the export is checked on random noise instead")
-        inputs, samples = "random noise", _noise(model.preprocessing)
-    rows = gate.compare(predictors, samples)
-    if not rows:
-        raise DataError(f"no picture in {data / 'val'} can be read: nothing was packed")
-    say(gate.table(rows))
-    for row in rows:
-        gate.check_export(row)
-    return gate.as_json(rows, inputs)
-
-
-def _validation_pictures(model: PackedModel, data: Path) -> list[Picture]:
-    if not (data / "val").is_dir():
-        return []
-    found = find_pictures(data / "val")
-    if found.labels != list(model.labels):
-        raise DataError(
-            f"{data / 'val'} has the labels {', '.join(found.labels)}, and the checkpoint "
-            f"{', '.join(model.labels)}: name the folder that it was trained on with --data"
-        )
-    return found.pictures
-
-
-def _decoded(pictures: list[Picture], preprocessing: Preprocessing) -> Iterator[tuple[Floats, int]]:
-    for picture in Bar("comparing", len(pictures), pictures):
-        try:
-            image = decode_image(picture.path.read_bytes())
-        except (ImageError, OSError) as error:
-            say(f"left out {picture.path}: {error}")
-        else:
-            yield to_array(image, preprocessing), picture.label
-
-
-def _noise(preprocessing: Preprocessing) -> Iterator[tuple[Floats, int]]:
-    generator = np.random.default_rng(0)
-    for _ in range(NOISE_ARRAYS):
-        shape = (3, preprocessing.crop, preprocessing.crop)
-        yield generator.standard_normal(shape, np.float32), gate.NO_LABEL
 
 
 def _metrics(checkpoint: Checkpoint) -> dict[str, Any]:

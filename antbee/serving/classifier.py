@@ -11,6 +11,7 @@ from starlette.responses import Response
 from antbee.artifact import PackedModel
 from antbee.errors import RequestError
 from antbee.images import read_array
+from antbee.machine import give_back_memory
 from antbee.predictor import Prediction, load_predictor, probabilities, to_prediction
 from antbee.serving.answers import error_answer, prediction_answer
 from antbee.serving.handler import gone, picture_bytes
@@ -27,6 +28,10 @@ class Classifier:
         tag: its name and version, for the answers.
         settings: limits, threads and runtime.
         metrics: count what is answered and refused.
+
+    Attributes:
+        runtime: what runs the network; `auto` has been decided.
+        ready: whether the network has answered once.
     """
 
     def __init__(self, model: PackedModel, tag: str, settings: Settings, metrics: Metrics) -> None:
@@ -36,12 +41,14 @@ class Classifier:
         self._settings = settings
         self._metrics = metrics
         self._predictor = load_predictor(model, settings.runtime)
+        self.runtime = self._predictor.runtime
         self._pool = Pool(settings.threads, settings.queue)
 
     def warm_up(self) -> None:
         """Let the network answer once, so that the first client does not wait for its buffers."""
         side = self.model.preprocessing.crop
         self._predictor.logits(np.zeros((1, 3, side, side), np.float32))
+        give_back_memory()  # what loading took
         self.ready = True
 
     async def answer(self, request: Request) -> Response:

@@ -71,7 +71,7 @@ class Settings:
             share the cores.
         queue: how many more requests a process holds, before the next one gets 429.
         timeout: the longest that one request may take, in seconds, its upload included.
-        runtime: what runs the network; `auto` is what packing chose.
+        runtime: what runs the network; `auto` is the fastest of what packing allowed.
         workers: processes that share the port and the cores; `WEB_CONCURRENCY`, as gunicorn and
             Heroku name it.
     """

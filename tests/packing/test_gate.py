@@ -1,15 +1,19 @@
 """The accuracy gate."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from antbee.errors import ModelError
-from antbee.packing.gate import as_json, check_export, compare, table
+from antbee.packing.gate import Row, as_json, check_export, compare, objection, ranked, table
 from antbee.predictor import Floats
 
 
 class Fixed:
     """A predictor whose logits depend on the first number of its input alone."""
+
+    runtime = "fixed"
 
     def __init__(self, *logits: tuple[float, float]) -> None:
         self._logits = np.asarray(logits, np.float32)
@@ -82,6 +86,78 @@ def test_table_has_a_line_a_runtime() -> None:
     assert [line.split()[0] for line in lines] == ["runtime", "torch", "onnx"]
     assert "3/3 100.0%" in lines[2]
     assert len({len(line) for line in lines}) == 1
+
+
+def row(runtime: str = "int8", **values: Any) -> Row:  # noqa: ANN401 - any field of a row
+    """Make a row of 250 pictures on which nothing changes for the worse."""
+    defaults: dict[str, Any] = {
+        "pictures": 250,
+        "correct": 200,
+        "accuracy_change": 0,
+        "changed": 0,
+        "largest_change": 0.1,
+        "mean_change": 0.01,
+        "largest_logit_change": 0.5,
+        "largest_feature_change": 0.5,
+        "exact": False,
+        "images_per_second": 100.0,
+    }
+    return Row(runtime=runtime, **(defaults | values))
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({}, None),
+        ({"changed": 2, "accuracy_change": -1}, None),
+        ({"changed": 2, "accuracy_change": 2}, None),
+        ({"changed": 3}, "3 of 250 pictures changes, where 2 may"),
+        ({"changed": 2, "accuracy_change": -2}, "2 pictures of accuracy are lost, where 1 may"),
+        ({"pictures": 100, "changed": 1}, None),
+        ({"pictures": 99, "changed": 1}, "1 of 99 pictures changes, where 0 may"),
+        ({"pictures": 99}, None),
+        ({"largest_change": float("nan")}, "not a number"),
+        ({"pictures": 8, "changed": 1, "exact": True}, None),
+    ],
+)
+def test_objections(values: dict[str, Any], expected: str | None) -> None:
+    """One changed label in a hundred and one lost picture are allowed, and nothing beyond."""
+    found = objection(row(**values))
+
+    assert (found is None) if expected is None else (expected in (found or ""))
+
+
+@pytest.mark.parametrize(
+    ("int8", "expected"),
+    [
+        ({"images_per_second": 100.0}, ["int8", "onnx"]),
+        ({"images_per_second": 20.0}, ["onnx", "int8"]),
+        ({"images_per_second": 100.0, "changed": 3}, ["onnx"]),
+    ],
+)
+def test_fastest_that_passes_comes_first(int8: dict[str, Any], expected: list[str]) -> None:
+    """Those that pass are ordered by speed; PyTorch does not count, however fast."""
+    rows = [row("torch", exact=True, images_per_second=900.0), row("onnx", images_per_second=30.0)]
+
+    assert ranked([*rows, row("int8", **int8)], ("int8", "onnx")) == expected
+
+
+def test_runtimes_take_turns() -> None:
+    """No runtime is always the first to see a picture."""
+    first: list[str] = []
+
+    class Noted(Fixed):
+        def __init__(self, name: str) -> None:
+            super().__init__((1, 0), (0, 1), (0, 1))
+            self.name = name
+
+        def outputs(self, batch: Floats) -> tuple[Floats, Floats]:
+            first.append(self.name)
+            return super().outputs(batch)
+
+    compare({name: Noted(name) for name in ("torch", "onnx", "int8")}, SAMPLES)
+
+    assert first[::3] == ["torch", "onnx", "int8"]
 
 
 def test_json_says_what_was_compared() -> None:

@@ -47,13 +47,14 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make two validation pictures of each label, and one that cannot be read."""
+    """Make two pictures of each label in each split, and one that cannot be read."""
     folder = tmp_path_factory.mktemp("data")
     for label in LABELS:
-        (folder / "val" / label).mkdir(parents=True)
-        for seed in range(2):
-            path = folder / "val" / label / f"{seed}.jpg"
-            path.write_bytes(encode(noise(300, 200, seed)))
+        for split in ("train", "val"):
+            (folder / split / label).mkdir(parents=True)
+            for seed in range(2):
+                path = folder / split / label / f"{seed}.jpg"
+                path.write_bytes(encode(noise(300, 200, seed)))
     (folder / "val" / "ant" / "broken.jpg").write_bytes(b"\xff\xd8\xff")
     return folder
 
@@ -103,7 +104,9 @@ def test_a_bento_serves_anywhere(
     assert (run.stdout, tag.partition(":")[0]) == (f"{tag}\n", "ant_bee_classifier")
     assert answer["label"] in LABELS
     assert answer["model"].startswith("ant_bee_classifier:")
-    assert [row["runtime"] for row in model["gate"]["rows"]] == ["torch", "onnx"]
+    assert [row["runtime"] for row in model["gate"]["rows"]] == ["torch", "onnx", "int8"]
+    assert sorted(model["candidates"]) == ["int8", "onnx"]
+    assert "model.int8.onnx" in model["files"]
     assert model["gate"]["rows"][1]["pictures"] == 4
     assert model["gate"]["rows"][1]["exact"]
     arguments = {"epochs": 1, "data": "data", "weights": "none"}
@@ -116,13 +119,22 @@ def test_a_bento_keeps_its_model(
     checkpoint: Path, data: Path, home: Path, start_server: StartServer, tmp_path: Path
 ) -> None:
     """A bento serves the model that it was built with, not one packed since; names are free."""
-    first = save(home, checkpoint, "--data", data, "--name", "my_insects").stdout.strip()
+    named = ("--data", data, "--name", "my_insects", "--runtime", "onnx")
+    first = save(home, checkpoint, *named).stdout.strip()
     models = {path.parent.name for path in home.glob("models/my_insects/*/model.json")}
-    save(home, checkpoint, "--data", data, "--name", "my_insects")
+    save(home, checkpoint, *named)
     with start_server(first, home, tmp_path) as server:
         answer = server.predict(encode(noise(300, 200))).json()
 
     assert answer["model"] == f"my_insects:{models.pop()}"
+
+
+def test_int8_by_name_needs_pictures(checkpoint: Path, home: Path, tmp_path: Path) -> None:
+    """When int8 was asked for and cannot be made, nothing is stored, and the reason is said."""
+    run = save(home, checkpoint, "--data", tmp_path, "--runtime", "int8")
+
+    _assert_refused(run, home)
+    assert "no int8: no validation pictures" in run.stderr
 
 
 def test_torch_bento_installs_torch(checkpoint: Path, data: Path, home: Path) -> None:
@@ -141,7 +153,7 @@ def test_without_pictures_noise_is_compared(checkpoint: Path, home: Path, tmp_pa
     model = json.loads(next(home.glob("models/*/*/model.json")).read_text())
 
     assert run.returncode == 0
-    assert "no validation pictures" in run.stderr
+    assert "no int8: no validation pictures" in run.stderr
     assert model["gate"]["inputs"] == "random noise"
 
 

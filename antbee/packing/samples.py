@@ -1,0 +1,125 @@
+"""The pictures that packing needs: validation pictures for the gate, training ones to calibrate on.
+
+All of them come through the server's own decoding.
+"""
+
+import random
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice, zip_longest
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from antbee.artifact import PackedModel
+from antbee.command import say
+from antbee.errors import DataError, ImageError
+from antbee.images import Preprocessing, read_array
+from antbee.packing.gate import NO_LABEL
+from antbee.predictor import Floats
+from antbee.training.data import Picture, find_pictures
+from antbee.training.progress import Bar
+
+NOISE_ARRAYS: Final = 8
+SEED: Final = 0
+
+
+class Validation:
+    """The validation pictures, or noise where there are none; iterating anew decodes anew.
+
+    Gives float32 [3, crop, crop] and the index of the true label, or `NO_LABEL`, one at a time.
+
+    Args:
+        model: the packed model.
+        data: the pictures' folder.
+
+    Attributes:
+        inputs: what the samples are, for a person.
+        labelled: whether they are pictures.
+
+    Raises:
+        DataError: the validation pictures have other labels.
+    """
+
+    def __init__(self, model: PackedModel, data: Path) -> None:
+        self._pictures = labelled_pictures(model, data, "val") if (data / "val").is_dir() else []
+        self._preprocessing = model.preprocessing
+        self.labelled = bool(self._pictures)
+        self.inputs = f"validation pictures of {name_of(data)}" if self.labelled else "random noise"
+
+    def __iter__(self) -> Iterator[tuple[Floats, int]]:
+        """Decode the pictures; those that cannot be read are said and left out for good."""
+        if not self.labelled:
+            yield from _noise(self._preprocessing)
+        for picture in Bar("comparing", len(self._pictures), tuple(self._pictures)):
+            array = _decoded(picture, self._preprocessing)
+            if array is None:
+                self._pictures.remove(picture)
+            else:
+                yield array, picture.label
+
+
+def labelled_pictures(model: PackedModel, data: Path, split: str) -> list[Picture]:
+    """Find the pictures of one split, `train` or `val`.
+
+    Raises:
+        DataError: the folder is missing, or its labels are not the model's.
+    """
+    found = find_pictures(data / split)
+    if found.labels != list(model.labels):
+        raise DataError(
+            f"{data / split} has the labels {', '.join(found.labels)}, and the checkpoint "
+            f"{', '.join(model.labels)}: name the folder that it was trained on with --data"
+        )
+    return found.pictures
+
+
+def calibration_arrays(model: PackedModel, data: Path, count: int) -> list[Floats]:
+    """Decode up to `count` training pictures; those that cannot be read are said and left out.
+
+    Returns:
+        float32 [3, crop, crop] each; the labels take turns, so that any first part of the list is
+        as even as the whole.
+
+    Raises:
+        DataError: there are no training pictures, none can be read, or their labels are others.
+    """
+    pictures = spread(labelled_pictures(model, data, "train"))
+    decoded = (_decoded(picture, model.preprocessing) for picture in pictures)
+    readable = (array for array in decoded if array is not None)
+    arrays = list(islice(readable, count))
+    if not arrays:
+        raise DataError(f"no picture in {data / 'train'} can be read")
+    return arrays
+
+
+def spread(pictures: Iterable[Picture]) -> list[Picture]:
+    """Shuffle the pictures, the same way every time, and let the labels take turns."""
+    by_label: dict[int, list[Picture]] = {}
+    for picture in pictures:
+        by_label.setdefault(picture.label, []).append(picture)
+    generator = random.Random(SEED)  # noqa: S311 - nothing secret
+    for group in by_label.values():
+        generator.shuffle(group)
+    turns = chain.from_iterable(zip_longest(*by_label.values()))
+    return [picture for picture in turns if picture is not None]
+
+
+def name_of(data: Path) -> str:
+    """Name the pictures' folder without where it lies, which concerns nobody but its owner."""
+    return data.resolve().name
+
+
+def _decoded(picture: Picture, preprocessing: Preprocessing) -> Floats | None:
+    try:
+        return read_array(picture.path.read_bytes(), preprocessing)
+    except (ImageError, OSError) as error:
+        say(f"left out {picture.path}: {error}")
+        return None
+
+
+def _noise(preprocessing: Preprocessing) -> Iterator[tuple[Floats, int]]:
+    generator = np.random.default_rng(0)
+    for _ in range(NOISE_ARRAYS):
+        shape = (3, preprocessing.crop, preprocessing.crop)
+        yield generator.standard_normal(shape, np.float32), NO_LABEL

@@ -1,0 +1,151 @@
+"""Which runtime a packed model is served with."""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from antbee.artifact import INT8, PackedModel, read_model, write_model
+from antbee.errors import ModelError
+from antbee.packing import choose as module
+from antbee.packing import gate
+from antbee.packing.choose import choose
+from antbee.packing.gate import Row
+from antbee.packing.quantize import RECIPES, Recipe
+from antbee.predictor import Floats, check_runtime
+from tests.conftest import LABELS, encode, noise
+
+Recipes = list[Recipe]
+
+
+@pytest.fixture
+def model(packed: PackedModel, tmp_path: Path) -> PackedModel:
+    """Copy the packed model, to be chosen for."""
+    return read_model(Path(shutil.copytree(packed.folder, tmp_path / "model")))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make a picture of each label in each split."""
+    folder = tmp_path_factory.mktemp("pictures")
+    for seed, label in enumerate(LABELS):
+        for split in ("train", "val"):
+            (folder / split / label).mkdir(parents=True)
+            (folder / split / label / "1.jpg").write_bytes(encode(noise(80, 60, seed)))
+    return folder
+
+
+@pytest.fixture
+def quantized(monkeypatch: pytest.MonkeyPatch) -> Recipes:
+    """Let the float32 network pass for an int8 one; return the recipes that were asked for."""
+    asked: Recipes = []
+
+    def copy(source: Path, target: Path, arrays: Sequence[Floats], recipe: Recipe) -> None:
+        assert len(arrays) == len(LABELS)
+        asked.append(recipe)
+        shutil.copyfile(source, target)
+
+    monkeypatch.setattr(module, "quantize", copy)
+    return asked
+
+
+def refuse(monkeypatch: pytest.MonkeyPatch, times: int) -> None:
+    """Let the gate object to int8 so many times."""
+    left = ["2 labels change"] * times
+
+    def objection(row: Row) -> str | None:
+        return left.pop() if row.runtime == "int8" and left else None
+
+    monkeypatch.setattr(gate, "objection", objection)
+
+
+def test_int8_that_passes_is_kept(model: PackedModel, data: Path, quantized: Recipes) -> None:
+    """The first recipe that passes is kept, and the server may choose among both networks."""
+    chosen = choose(model, data, "auto")
+
+    assert quantized == [RECIPES[0]]
+    assert sorted(chosen.candidates) == ["int8", "onnx"]
+    speeds = {row["runtime"]: row["images_per_second"] for row in chosen.gate["rows"]}
+    assert list(speeds) == ["torch", "onnx", "int8"]
+    assert list(chosen.candidates) == sorted(chosen.candidates, key=lambda name: -speeds[name])
+    assert chosen.runtime == chosen.candidates[0]
+    assert (chosen.gate["int8"]["recipe"], chosen.gate["int8"]["reason"]) == (str(RECIPES[0]), None)
+    write_model(chosen)
+    assert check_runtime(read_model(model.folder), "int8") == "int8"
+
+
+def test_next_recipe_is_tried(
+    model: PackedModel, data: Path, quantized: Recipes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A recipe that is refused is followed by the next, and both are recorded."""
+    refuse(monkeypatch, times=1)
+    chosen = choose(model, data, "int8")
+
+    assert quantized == list(RECIPES[:2])
+    assert (chosen.runtime, chosen.candidates) == ("int8", ())
+    assert chosen.gate["int8"]["recipe"] == str(RECIPES[1])
+    objections = [attempt["objection"] for attempt in chosen.gate["int8"]["tried"]]
+    assert objections == ["2 labels change", None]
+
+
+def test_int8_that_never_passes_is_left_out(
+    model: PackedModel,
+    data: Path,
+    quantized: Recipes,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """When every recipe is refused, float32 is served, and that is said and recorded."""
+    refuse(monkeypatch, times=len(RECIPES))
+    chosen = choose(model, data, "auto")
+    write_model(chosen)
+
+    assert quantized == list(RECIPES)
+    assert (chosen.runtime, chosen.candidates) == ("onnx", ("onnx",))
+    assert [row["runtime"] for row in chosen.gate["rows"]] == ["torch", "onnx"]
+    assert not (model.folder / INT8).exists()
+    assert "no int8: at best, of 4 recipes, 2 labels change" in capsys.readouterr().err
+    with pytest.raises(ModelError, match=r"packed without int8 .* 2 labels change"):
+        check_runtime(read_model(model.folder), "int8")
+
+
+def test_int8_by_name_must_pass(
+    model: PackedModel, data: Path, quantized: Recipes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When int8 was asked for by name, its failure fails the packing and says by how much."""
+    refuse(monkeypatch, times=len(RECIPES))
+
+    with pytest.raises(ModelError, match="2 labels change: nothing was packed"):
+        choose(model, data, "int8")
+    assert quantized == list(RECIPES)
+
+
+@pytest.mark.parametrize(
+    ("split", "reason"),
+    [("val", "no validation pictures in data"), ("train", "no training pictures in data")],
+)
+def test_without_pictures_there_is_no_int8(
+    model: PackedModel, data: Path, quantized: Recipes, split: str, reason: str
+) -> None:
+    """Without pictures to calibrate or to compare on there is no int8, and the reason is kept."""
+    part = Path(shutil.copytree(data, model.folder.parent / "data"))
+    shutil.rmtree(part / split)
+    chosen = choose(model, part, "auto")
+
+    assert (chosen.runtime, chosen.candidates, quantized) == ("onnx", ("onnx",), [])
+    assert chosen.gate["int8"]["reason"].startswith(reason)
+    assert str(part.parent) not in str(chosen.gate)
+    with pytest.raises(ModelError, match=reason):
+        choose(model, part, "int8")
+
+
+@pytest.mark.parametrize("runtime", ["onnx", "torch"])
+def test_another_runtime_by_name(
+    model: PackedModel, data: Path, quantized: Recipes, runtime: str
+) -> None:
+    """A runtime asked for by name is the only candidate, and no int8 is made for it."""
+    chosen = choose(model, data, runtime)
+
+    assert (chosen.runtime, chosen.candidates, quantized) == (runtime, (), [])
+    assert chosen.gate["int8"]["reason"] == f"packed with --runtime {runtime}"

@@ -1,0 +1,87 @@
+"""The pictures that packing needs."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from antbee.artifact import PackedModel
+from antbee.errors import DataError
+from antbee.packing.samples import Validation, calibration_arrays, spread
+from antbee.training.data import Picture
+from tests.conftest import encode, noise
+
+MODEL = PackedModel("resnet18", ("a", "b"), "onnx")
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Make one picture of each label in each split, and one that cannot be read."""
+    for seed, folder in enumerate(("train/a", "train/b", "val/a", "val/b")):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "1.jpg").write_bytes(encode(noise(80, 60, seed)))
+        (tmp_path / folder / "2.jpg").write_bytes(b"\xff\xd8\xff")
+    return tmp_path
+
+
+def test_labels_take_turns() -> None:
+    """Any first part of the choice is even over the labels, as far as there are pictures."""
+    pictures = [
+        Picture(Path(f"{label}-{i}"), label) for label, n in enumerate((9, 3)) for i in range(n)
+    ]
+    chosen = spread(pictures)
+
+    assert [picture.label for picture in chosen] == [0, 1] * 3 + [0] * 6
+    assert sorted(chosen, key=str) == sorted(pictures, key=str)
+
+
+def test_choice_is_mixed_and_repeatable() -> None:
+    """The choice is not the folder's order, and it is the same every time."""
+    pictures = [Picture(Path(str(i)), 0) for i in range(50)]
+
+    assert spread(pictures) == spread(pictures)
+    assert spread(pictures) != pictures
+
+
+def test_unreadable_pictures_are_left_out(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What cannot be read is named and makes room for the next."""
+    arrays = calibration_arrays(MODEL, data, 8)
+
+    assert [array.shape for array in arrays] == [(3, 224, 224)] * 2
+    assert capsys.readouterr().err.count("left out") == 2
+
+
+def test_no_more_than_asked_for(data: Path) -> None:
+    """No more pictures are decoded than are wanted."""
+    assert len(calibration_arrays(MODEL, data, 1)) == 1
+
+
+def test_nothing_to_calibrate_on(data: Path, tmp_path: Path) -> None:
+    """Training pictures that are missing, unreadable or of other labels are refused."""
+    with pytest.raises(DataError, match="there is no folder"):
+        calibration_arrays(MODEL, tmp_path / "nowhere", 8)
+    with pytest.raises(DataError, match="has the labels a, b"):
+        calibration_arrays(PackedModel("resnet18", ("c", "d"), "onnx"), data, 8)
+    for path in data.glob("train/*/1.jpg"):
+        path.unlink()
+    with pytest.raises(DataError, match="can be read"):
+        calibration_arrays(MODEL, data, 8)
+
+
+def test_validation_can_be_read_again(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every pass gives the same pictures with their labels; what is broken is said once."""
+    samples = Validation(MODEL, data)
+    first, second = list(samples), list(samples)
+
+    assert samples.labelled
+    assert [label for _, label in first] == [0, 1]
+    assert all(np.array_equal(a, b) for (a, _), (b, _) in zip(first, second, strict=True))
+    assert capsys.readouterr().err.count("left out") == 2
+
+
+def test_noise_stands_in(tmp_path: Path) -> None:
+    """Without validation pictures there is noise, which has no labels."""
+    samples = Validation(MODEL, tmp_path)
+
+    assert (samples.inputs, samples.labelled) == ("random noise", False)
+    assert {label for _, label in samples} == {-1}
