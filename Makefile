@@ -9,7 +9,7 @@ help:
 	@echo "make serve   from nothing to a server on PORT (EPOCHS, WEIGHTS and DATA_URL pass through)"
 	@echo "make test    every test that needs no container engine"
 	@echo "make check   formatting, lint and types"
-	@echo "make bench   training beside the tutorial's, and exact resumption (an hour; needs WEIGHTS)"
+	@echo "make bench   serving beside its peers, training beside the tutorial's, and exact resumption (an hour; needs WEIGHTS)"
 
 serve: $(BIN)/installed
 	@sh quickstart.sh
@@ -22,7 +22,9 @@ check: $(BIN)/installed
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+BENTO ?= ant_bee_classifier:latest
 bench: $(BIN)/installed data/train
+	$(BIN)/python benchmarks/serving.py "$(BENTO)" --figure serving.png
 	$(BIN)/python benchmarks/tutorial.py --weights "$(or $(WEIGHTS),$(error make bench WEIGHTS=FILE: both start from it))"
 	$(BIN)/python benchmarks/resume.py
 

@@ -97,7 +97,7 @@ class App(bentoml.Service[Any]):
 
     def to_asgi(self, is_main: bool = True) -> Starlette:
         """Make the ASGI application; every server asks for it once."""
-        return create_app(super().to_asgi(is_main), routes, metrics)
+        return create_app(super().to_asgi(is_main), routes, metrics, settings.max_body)
 
 
 @bentoml.service(

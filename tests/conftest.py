@@ -109,6 +109,8 @@ class Server:
 
 
 StartServer = Callable[..., AbstractContextManager[Server]]
+Command = Callable[[str, int], list[str]]
+"""The arguments of `python -m` that serve a target on a port."""
 
 
 @pytest.fixture(scope="session")
@@ -120,7 +122,7 @@ def start_server(bentoml_home: Path, tmp_path_factory: pytest.TempPathFactory) -
         target: str = ".",
         home: Path = bentoml_home,
         folder: Path = REPOSITORY,
-        command: Callable[[str, int], list[str]] = bentoml_serve,
+        command: Command = bentoml_serve,
         **settings: str,
     ) -> Iterator[Server]:
         port = free_port()

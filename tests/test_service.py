@@ -27,8 +27,10 @@ from antbee.serving.settings import Settings
 from tests.conftest import (
     LABELS,
     REPOSITORY,
+    Command,
     Server,
     StartServer,
+    bentoml_serve,
     encode,
     environment,
     free_port,
@@ -175,13 +177,12 @@ def test_overload_and_timeout(start_server: StartServer) -> None:
     assert again.status_code == HTTPStatus.OK
 
 
-def test_burst_loses_no_request(start_server: StartServer) -> None:
+@pytest.mark.parametrize("command", [bentoml_serve, gunicorn])
+def test_burst_loses_no_request(start_server: StartServer, command: Command) -> None:
     """Many times what fits at once: every upload gets an answer, 200 or 429, none a reset."""
     picture = encode(noise(640, 480)) + bytes(500_000)
-    with (
-        start_server(ANTBEE_THREADS="1", ANTBEE_QUEUE="1") as server,
-        ThreadPoolExecutor(24) as pool,
-    ):
+    settings = {"ANTBEE_THREADS": "1", "ANTBEE_QUEUE": "1"}
+    with start_server(command=command, **settings) as server, ThreadPoolExecutor(24) as pool:
         answers = list(pool.map(lambda _: server.predict(picture).status_code, range(120)))
 
     assert set(answers) == {HTTPStatus.OK, HTTPStatus.TOO_MANY_REQUESTS}

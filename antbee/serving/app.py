@@ -17,6 +17,7 @@ from starlette.routing import BaseRoute, Mount, Route
 
 from antbee.errors import RequestError
 from antbee.serving.answers import error_answer
+from antbee.serving.drain import Drain
 from antbee.serving.metrics import Metrics
 from antbee.serving.telemetry import Telemetry, log_to_stderr
 
@@ -28,13 +29,16 @@ _ERRORS: Final = {
 }
 
 
-def create_app(bentoml_app: Starlette, routes: Sequence[Route], metrics: Metrics) -> Starlette:
+def create_app(
+    bentoml_app: Starlette, routes: Sequence[Route], metrics: Metrics, max_body: int
+) -> Starlette:
     """Put our routes in front of BentoML's application.
 
     Args:
         bentoml_app: runs the service's life cycle and answers `BENTOML_PATHS`.
         routes: ours.
         metrics: count every request.
+        max_body: bytes of a refused upload that are still read.
     """
     log_to_stderr()
     theirs: list[BaseRoute] = [Route(path, bentoml_app, methods=["GET"]) for path in BENTOML_PATHS]
@@ -42,7 +46,10 @@ def create_app(bentoml_app: Starlette, routes: Sequence[Route], metrics: Metrics
     paths = frozenset((*(route.path for route in routes), *BENTOML_PATHS))
     app = Starlette(
         routes=[*routes, *theirs],
-        middleware=[Middleware(Telemetry, metrics=metrics, paths=paths)],
+        middleware=[
+            Middleware(Drain, limit=max_body),
+            Middleware(Telemetry, metrics=metrics, paths=paths),
+        ],
         exception_handlers={HTTPException: _http_error, Exception: _bug},
         lifespan=bentoml_app.router.lifespan_context,
     )

@@ -31,7 +31,7 @@ def build(metrics: Metrics, bentoml_app: Starlette | None = None) -> Starlette:
     """Build an application with two routes of ours."""
     ours = [Route("/hello", hello), Route("/broken", broken)]
     theirs = [Route("/", hello), Route("/predict", hello), Route("/schema.json", hello)]
-    return create_app(bentoml_app or Starlette(routes=theirs), ours, metrics)
+    return create_app(bentoml_app or Starlette(routes=theirs), ours, metrics, 1000)
 
 
 def ask(path: str, method: str = "GET", **headers: str) -> httpx.Response:

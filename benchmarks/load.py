@@ -1,0 +1,254 @@
+"""Ask a server about pictures over a number of connections, each asking again once it is answered.
+
+    python benchmarks/load.py http://127.0.0.1:3000/predict --connections 8 --seconds 5 *.jpg
+
+It shares the cores with the server that it measures, so it does as little as it can: every
+request's bytes are made beforehand, and of an answer it reads the status, where it ends, and
+whether the connection ends with it. Prints one JSON line: answers by status, requests that were
+lost, pictures a second, percentiles of the latency by status, and its own CPU time a request.
+"""
+
+import argparse
+import asyncio
+import itertools
+import json
+import math
+import time
+import urllib.parse
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, cast
+
+PATIENCE: Final = 30.0
+"""Seconds that answers may come after the last request; what comes later is lost."""
+BOUNDARY: Final = b"benchmark-of-serving"
+OK: Final = 200
+RANKS: Final = (50, 95, 99)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the load needs to know of an answer.
+
+    Attributes:
+        status: of HTTP.
+        close: whether the server closes the connection after it.
+        wait: seconds to wait, of `Retry-After`.
+    """
+
+    status: int
+    close: bool
+    wait: float = 0.0
+
+
+@dataclass
+class Load:
+    """What the connections share: what they ask, until when, and what came of it.
+
+    Attributes:
+        requests: whole HTTP requests, sent in turn.
+        stop: when no request is sent any more, on the clock of `time.perf_counter`.
+        limit: how many requests are sent at most.
+        patient: whether a connection that is told to retry later does.
+        answers: status, when it was asked and when answered, in seconds.
+        lost: requests that were never answered.
+    """
+
+    requests: Iterator[bytes]
+    stop: float
+    limit: float = math.inf
+    patient: bool = False
+    answers: list[tuple[int, float, float]] = field(default_factory=list)
+    lost: int = 0
+
+    def next(self, now: float) -> bytes | None:
+        """Give the next request, or None when enough were sent."""
+        if now >= self.stop or self.limit <= 0:
+            return None
+        self.limit -= 1
+        return next(self.requests)
+
+
+class Connection(asyncio.Protocol):
+    """A keep-alive connection.
+
+    Args:
+        load: what it takes part in.
+        began: when its client wanted it, so that connecting counts as part of the first answer.
+    """
+
+    def __init__(self, load: Load, began: float) -> None:
+        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._load = load
+        self._began = began
+        self._asked = False
+        self._received = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Send the first request."""
+        # uvloop's is one without saying so.
+        self._transport = cast("asyncio.Transport", transport)
+        self._ask(self._began)
+
+    def data_received(self, data: bytes) -> None:
+        """Take an answer or a part of it; once it is whole, ask again."""
+        self._received += data
+        answer = read_answer(self._received)
+        if answer is None:
+            return
+        now = time.perf_counter()
+        self._load.answers.append((answer.status, self._began, now))
+        self._received, self._asked = b"", False
+        if answer.close:
+            self._transport.close()
+        elif answer.wait and self._load.patient:
+            asyncio.get_running_loop().call_later(answer.wait, self._ask_again)
+        else:
+            self._ask(now)
+
+    def connection_lost(self, _: Exception | None) -> None:
+        """Count what will not be answered any more."""
+        self._load.lost += self._asked
+        self.closed.set_result(None)
+
+    def _ask_again(self) -> None:
+        self._ask(time.perf_counter())
+
+    def _ask(self, now: float) -> None:
+        request = self._load.next(now)
+        if request is None or self._transport.is_closing():
+            self._transport.close()
+            return
+        self._began, self._asked = now, True
+        self._transport.write(request)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Ask, print, and return the exit code."""
+    options = parse(argv)
+    pictures = [path.read_bytes() for path in options.pictures]
+    requests = [make_request(options.url, data, options.field) for data in pictures]
+    try:
+        import uvloop  # noqa: PLC0415 - the faster loop, where there is one
+    except ImportError:
+        run = asyncio.run
+    else:
+        run = uvloop.run
+    print(json.dumps(run(drive(options, requests))))
+    return 0
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description="Load on a server, and how it answers.")
+    add = parser.add_argument
+    add("url")
+    add("pictures", type=Path, nargs="+", help="JPEG files, sent in turn, again and again")
+    add("--connections", type=int, default=8)
+    add("--seconds", type=float, default=5.0)
+    add("--requests", type=float, default=math.inf, help="end after so many")
+    add("--field", help="send multipart forms with the picture in this field; else its raw bytes")
+    add("--patient", action="store_true", help="heed Retry-After before asking again")
+    return parser.parse_args(argv)
+
+
+def make_request(url: str, picture: bytes, field_name: str | None = None) -> bytes:
+    """Write a request as it goes over the wire."""
+    address = urllib.parse.urlsplit(url)
+    kind, body = "image/jpeg", picture
+    if field_name is not None:
+        kind = f"multipart/form-data; boundary={BOUNDARY.decode()}"
+        about = f'Content-Disposition: form-data; name="{field_name}"; filename="picture.jpg"'
+        head = f"\r\n{about}\r\nContent-Type: image/jpeg\r\n\r\n".encode()
+        body = b"--" + BOUNDARY + head + picture + b"\r\n--" + BOUNDARY + b"--\r\n"
+    lines = [f"POST {address.path} HTTP/1.1", f"Host: {address.netloc}", f"Content-Type: {kind}"]
+    return "\r\n".join([*lines, f"Content-Length: {len(body)}", "", ""]).encode() + body
+
+
+def read_answer(received: bytes) -> Answer | None:
+    """Read an answer from all that was received of it; None while it is not whole."""
+    head, found, body = received.partition(b"\r\n\r\n")
+    if not found:
+        return None
+    fields = head.lower()
+    status = int(head[9:12])
+    length = _field(fields, b"content-length")
+    if length:
+        if len(body) < int(length):
+            return None
+    elif _field(fields, b"transfer-encoding") == b"chunked":
+        # JSON without line breaks holds nothing that looks like the last chunk.
+        if not (body.endswith(b"\r\n0\r\n\r\n") or body == b"0\r\n\r\n"):
+            return None
+    else:
+        return Answer(status, close=True)
+    wait = 0.0 if status == OK else float(_field(fields, b"retry-after") or 0)
+    return Answer(status, _field(fields, b"connection") == b"close", wait)
+
+
+def _field(fields: bytes, name: bytes) -> bytes:
+    _, found, rest = fields.partition(b"\r\n" + name + b":")
+    return rest.partition(b"\r\n")[0].strip() if found else b""
+
+
+async def drive(options: argparse.Namespace, requests: Sequence[bytes]) -> dict[str, Any]:
+    """Open the connections, let them ask until the time is over, and sum up."""
+    address = urllib.parse.urlsplit(options.url)
+    start = time.perf_counter()
+    load = Load(
+        itertools.cycle(requests), start + options.seconds, options.requests, options.patient
+    )
+    used = time.process_time()
+    where = (address.hostname or "", address.port or 80)
+    clients = [asyncio.create_task(ask(load, *where)) for _ in range(options.connections)]
+    _, silent = await asyncio.wait(clients, timeout=options.seconds + PATIENCE)
+    load.lost += len(silent)
+    used = time.process_time() - used
+    return summary(load, start, used)
+
+
+async def ask(load: Load, host: str, port: int) -> None:
+    """Be one client: connect, and connect again whenever the server closes."""
+    loop = asyncio.get_running_loop()
+    while (began := time.perf_counter()) < load.stop and load.limit > 0:
+        try:
+            _, connection = await loop.create_connection(
+                lambda began=began: Connection(load, began),  # type: ignore[misc]  # python/mypy#12557
+                host,
+                port,
+            )
+        except OSError:
+            load.lost += 1
+            await asyncio.sleep(0.01)
+        else:
+            await connection.closed
+
+
+def summary(load: Load, start: float, cpu_seconds: float) -> dict[str, Any]:
+    """Sum up. The time ends with the last picture, for which the server had as much to do."""
+    statuses = sorted({status for status, _, _ in load.answers})
+    latencies = {
+        status: [(end - began) * 1e3 for one, began, end in load.answers if one == status]
+        for status in statuses
+    }
+    ended = max((end for status, _, end in load.answers if status == OK), default=load.stop)
+    return {
+        "pictures_per_second": len(latencies.get(OK, ())) / (ended - start),
+        "seconds": ended - start,
+        "counts": {str(status): len(latencies[status]) for status in statuses},
+        "lost": load.lost,
+        "latency_ms": {str(status): percentiles(latencies[status]) for status in statuses},
+        "generator_cpu_ms": cpu_seconds * 1e3 / max(len(load.answers), 1),
+    }
+
+
+def percentiles(values: Sequence[float]) -> dict[str, float]:
+    """Take p50, p95, p99 and the largest, by the nearest rank: each is one of the values."""
+    ordered = sorted(values)
+    ranks = {f"p{share}": ordered[math.ceil(share / 100 * len(ordered)) - 1] for share in RANKS}
+    return {**ranks, "max": ordered[-1]}
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,147 @@
+"""Our request without HTTP: what its parts take, what the threads could do at most, and batches.
+
+    python benchmarks/parts.py bound --model FOLDER --threads 2 --seconds 5 *.jpg
+    python benchmarks/parts.py parts --model FOLDER *.jpg
+    python benchmarks/parts.py batches --model FOLDER *.jpg
+
+`bound` lets threads run the server's own classifier on pictures in memory, and prints pictures a
+second and percentiles. Each ends with one JSON line. Run it in a process of its own.
+"""
+
+import argparse
+import itertools
+import json
+import statistics
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from antbee.artifact import PackedModel, read_model
+from antbee.images import decode_image, to_array
+from antbee.machine import cores
+from antbee.predictor import load_predictor, probabilities, to_prediction
+from antbee.serving.answers import prediction_answer
+from antbee.serving.classifier import Classifier
+from antbee.serving.metrics import Metrics
+from antbee.serving.settings import read_settings
+from load import percentiles
+
+BATCHES: Final = (1, 2, 4, 8)
+SAMPLE: Final = 32
+"""How many pictures the parts and the batches are measured on."""
+ROUNDS: Final = 5
+"""How often every part is measured; the median is taken."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, print, and return the exit code."""
+    options = parse(argv)
+    pictures = [path.read_bytes() for path in options.pictures]
+    model = read_model(options.model)
+    if options.what == "bound":
+        result = measure_bound(model, pictures, options.threads, options.seconds)
+    elif options.what == "parts":
+        result = measure_parts(model, pictures[:SAMPLE])
+    else:
+        result = {str(threads): measure_batches(model, threads) for threads in {1, cores()}}
+    print(json.dumps(result))
+    return 0
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description="Our request without HTTP.")
+    add = parser.add_argument
+    add("what", choices=("bound", "parts", "batches"))
+    add("pictures", type=Path, nargs="+")
+    add("--model", type=Path, required=True, help="a packed model's folder")
+    add("--threads", type=int, help="as many as the server by default")
+    add("--seconds", type=float, default=5.0)
+    return parser.parse_args(argv)
+
+
+def serving_predict(model: PackedModel) -> Callable[[bytes], object]:
+    """Give the function that the server's threads run, set up as the server does."""
+    classifier = Classifier(model, "bench:bound", read_settings(), Metrics())
+    classifier.warm_up()
+    return classifier.predict
+
+
+def measure_bound(
+    model: PackedModel, pictures: Sequence[bytes], threads: int | None, seconds: float
+) -> dict[str, Any]:
+    """Let threads classify pictures in memory for a while."""
+    predict = serving_predict(model)
+    turn = itertools.cycle(pictures)
+    for picture in itertools.islice(turn, 30):
+        predict(picture)
+    times: list[float] = []
+    stop = time.perf_counter() + seconds
+
+    def work() -> None:
+        while (began := time.perf_counter()) < stop:
+            predict(next(turn))
+            times.append((time.perf_counter() - began) * 1e3)
+
+    workers = [threading.Thread(target=work) for _ in range(threads or read_settings().threads)]
+    began = time.perf_counter()
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    taken = time.perf_counter() - began
+    return {
+        "threads": len(workers),
+        "pictures_per_second": len(times) / taken,
+        "latency_ms": percentiles(times),
+    }
+
+
+def measure_parts(model: PackedModel, pictures: Sequence[bytes]) -> dict[str, float]:
+    """Time each part on one thread: milliseconds a picture, the median of several rounds."""
+    predictor = load_predictor(model, read_settings().runtime)
+    side = model.preprocessing.resize
+    images = [decode_image(picture, shorter_side=side) for picture in pictures]
+    batches = [to_array(image, model.preprocessing)[np.newaxis] for image in images]
+    logits = [predictor.logits(batch) for batch in batches]
+
+    def answer(row: np.ndarray[Any, Any]) -> object:
+        return prediction_answer(to_prediction(model.labels, probabilities(row)[0]), "bench:parts")
+
+    return {
+        "decode_image": time_each(lambda data: decode_image(data, shorter_side=side), pictures),
+        "to_array": time_each(lambda image: to_array(image, model.preprocessing), images),
+        "network": time_each(predictor.logits, batches),
+        "softmax and answer": time_each(answer, logits),
+    }
+
+
+def measure_batches(model: PackedModel, threads: int) -> dict[str, float]:
+    """Time the network by the size of the batch: milliseconds a picture."""
+    predictor = load_predictor(model, read_settings().runtime, threads)
+    side = model.preprocessing.crop
+    times = {}
+    for size in BATCHES:
+        batch = np.random.default_rng(0).normal(size=(size, 3, side, side)).astype(np.float32)
+        predictor.logits(batch)
+        times[str(size)] = time_each(predictor.logits, [batch] * (SAMPLE // size)) / size
+    return times
+
+
+def time_each(work: Callable[[Any], object], inputs: Sequence[Any]) -> float:
+    """Run `work` on every input; milliseconds an input, the median of several rounds."""
+    rounds = []
+    for _ in range(ROUNDS):
+        began = time.perf_counter()
+        for one in inputs:
+            work(one)
+        rounds.append((time.perf_counter() - began) / len(inputs) * 1e3)
+    return statistics.median(rounds)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

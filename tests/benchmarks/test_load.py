@@ -1,0 +1,120 @@
+"""The load generator, beside servers that answer as real ones do."""
+
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from load import Answer, make_request, percentiles, read_answer
+from tests.conftest import REPOSITORY
+
+LOAD = REPOSITORY / "benchmarks" / "load.py"
+
+
+def test_percentiles_are_measured_values() -> None:
+    """Each percentile is the value at its nearest rank."""
+    found = percentiles(list(range(1, 201)))
+
+    assert found == {"p50": 100, "p95": 190, "p99": 198, "max": 200}
+
+
+@pytest.mark.parametrize(
+    ("received", "answer"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", Answer(200, close=False)),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no", None),
+        (b"HTTP/1.1 200 OK\r\nContent-Le", None),
+        (
+            b"HTTP/1.1 500 No\r\nconnection: Close\r\ncontent-length: 0\r\n\r\n",
+            Answer(500, close=True),
+        ),
+        (
+            b"HTTP/1.1 429 Many\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n",
+            Answer(429, close=False, wait=1),
+        ),
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+            Answer(200, close=False),
+        ),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n", None),
+    ],
+)
+def test_an_answer_is_read_once_it_is_whole(received: bytes, answer: Answer | None) -> None:
+    """Content-Length and chunks say where it ends, Connection whether another may follow."""
+    assert answer == read_answer(received)
+
+
+def test_a_request_holds_the_picture() -> None:
+    """The body is the picture, and its length is said."""
+    head, _, body = make_request("http://127.0.0.1:1/predict", b"picture").partition(b"\r\n\r\n")
+
+    assert body == b"picture"
+    assert head.startswith(b"POST /predict HTTP/1.1\r\n")
+    assert b"Content-Length: 7" in head
+
+
+def test_every_answer_is_counted(tmp_path: Path) -> None:
+    """Statuses are counted one by one, and a connection that the server ends is opened again."""
+    with _server([200, 429, 200]) as url:
+        found = _load(url, tmp_path)
+
+    assert found["counts"] == {"200": 8, "429": 4}
+    assert found["lost"] == 0
+    assert set(found["latency_ms"]) == {"200", "429"}
+
+
+def test_what_is_never_answered_is_lost(tmp_path: Path) -> None:
+    """A connection that breaks before its answer counts as lost, and the load goes on."""
+    with _server([200, 0]) as url:
+        found = _load(url, tmp_path)
+
+    assert found["counts"] == {"200": 6}
+    assert found["lost"] == 6
+
+
+def _load(url: str, folder: Path) -> dict[str, Any]:
+    picture = folder / "picture.jpg"
+    picture.write_bytes(b"picture")
+    options = ["--connections", "1", "--seconds", "20", "--requests", "12"]
+    run = subprocess.run(
+        [sys.executable, LOAD, url, *options, picture], capture_output=True, check=True
+    )
+    found: dict[str, Any] = json.loads(run.stdout)
+    return found
+
+
+@contextmanager
+def _server(statuses: list[int]) -> Iterator[str]:
+    """Answer with these statuses in turn; break the connection at a 0, and end it after a 429."""
+    asked = iter(statuses * 100)
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            status = next(asked)
+            self.close_connection = status != 200
+            if status:
+                self.send_response(status)
+                self.send_header("Content-Length", "0")
+                self.send_header("Connection", "close" if self.close_connection else "keep-alive")
+                self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/predict"
+    finally:
+        server.shutdown()
+        server.server_close()

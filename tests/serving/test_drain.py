@@ -1,0 +1,90 @@
+"""Answers that come before the end of an upload."""
+
+import asyncio
+from collections.abc import Iterable
+
+import pytest
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from antbee.serving.drain import Drain
+
+
+def part(size: int, *, more: bool) -> Message:
+    """Make a part of an upload."""
+    return {"type": "http.request", "body": bytes(size), "more_body": more}
+
+
+UPLOAD = [part(40, more=True), part(40, more=True), part(20, more=False)]
+
+
+async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer without reading."""
+    await PlainTextResponse("no")(scope, receive, send)
+
+
+async def read_first(scope: Scope, receive: Receive, send: Send) -> None:
+    """Read all, then answer."""
+    while (await receive()).get("more_body"):
+        pass
+    await PlainTextResponse("yes")(scope, receive, send)
+
+
+def exchange(
+    app: ASGIApp, upload: Iterable[Message], headers: list[tuple[bytes, bytes]] | None = None
+) -> list[str]:
+    """Serve one upload; return what happened, in order."""
+    events: list[str] = []
+    parts = iter(upload)
+
+    async def receive() -> Message:
+        message = next(parts, None)
+        if message is None:
+            await asyncio.sleep(60)
+            raise AssertionError
+        events.append(f"read {len(message.get('body', b''))}")
+        return message
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.body":
+            events.append(f"{'part' if message.get('more_body') else 'end'} {message['body']!r}")
+
+    scope = {"type": "http", "method": "POST", "headers": headers or []}
+    asyncio.run(Drain(app, 100)(scope, receive, send))
+    return events
+
+
+def test_refusal_is_sent_at_once_and_the_upload_read() -> None:
+    """The client has its answer before the rest is read, and the exchange ends after it."""
+    expected = ["part b'no'", "read 40", "read 40", "read 20", "end b''"]
+
+    assert expected == exchange(refuse, UPLOAD)
+
+
+def test_answer_after_the_upload_passes_through() -> None:
+    """Where everything was read, nothing changes."""
+    assert exchange(read_first, UPLOAD) == ["read 40", "read 40", "read 20", "end b'yes'"]
+
+
+def test_endless_upload_is_cut_off() -> None:
+    """No more is thrown away than the limit."""
+    events = exchange(refuse, [part(60, more=True)] * 9)
+
+    assert events == ["part b'no'", "read 60", "read 60", "end b''"]
+
+
+def test_client_that_left_is_not_waited_for() -> None:
+    """A disconnect ends the exchange."""
+    assert exchange(refuse, [{"type": "http.disconnect"}])[-1] == "end b''"
+
+
+def test_client_that_stops_sending_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An upload that stands still ends the exchange after a while."""
+    monkeypatch.setattr("antbee.serving.drain.PATIENCE", 0.05)
+
+    assert exchange(refuse, [part(10, more=True)]) == ["part b'no'", "read 10", "end b''"]
+
+
+def test_client_that_asks_first_is_not_read_from() -> None:
+    """A client that expects to be told to go on sends nothing after a refusal."""
+    assert exchange(refuse, [], [(b"expect", b"100-continue")]) == ["end b'no'"]
