@@ -86,8 +86,8 @@ OURS: Final = (
         "gunicorn",
         "antbee, gunicorn",
         (
-            *_python("-m gunicorn -k asgi --no-control-socket --bind 127.0.0.1:{port}"),
-            "antbee.serving.asgi:app('{tag}')",
+            *("env", "PORT={port}", "GUNICORN_CMD_ARGS=--bind=127.0.0.1:{port}"),
+            *("WEB_CONCURRENCY={workers}", "sh", "heroku/serve-gunicorn", "{tag}"),
         ),
         folder=HERE.parent,
     ),
@@ -166,6 +166,7 @@ def environment(server: Server, model: Path, folder: Path) -> dict[str, str]:
     metrics.mkdir()
     return {
         **{name: value for name, value in os.environ.items() if name not in DROPPED},
+        "PATH": f"{Path(PYTHON).parent}{os.pathsep}{os.environ['PATH']}",
         "BENTOML_DO_NOT_TRACK": "True",
         "PROMETHEUS_MULTIPROC_DIR": str(metrics),
         "PEER_MODEL": str(model),
