@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from antbee.ahead import work_ahead
 from antbee.errors import DataError, ImageError
 from antbee.images import IMAGENET, decode_image, read_array, to_array
-from antbee.training.ahead import work_ahead
 from antbee.training.data import Picture
 
 SCALE: Final = (0.08, 1.0)

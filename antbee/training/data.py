@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from antbee.ahead import open_pool, work_ahead
 from antbee.command import say
 from antbee.errors import DataError, ImageError
 from antbee.images import decode_image
 from antbee.pictures.staging import SOURCE, SPLITS
-from antbee.training.ahead import open_pool, work_ahead
 from antbee.training.progress import Bar
 
 AHEAD: Final = 64

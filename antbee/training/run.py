@@ -11,10 +11,10 @@ from typing import Any
 
 import torch
 
+from antbee.ahead import open_pool
 from antbee.command import say
 from antbee.errors import DataError
 from antbee.files import remove_temporaries
-from antbee.training.ahead import open_pool
 from antbee.training.batches import count_batches, shuffle, train_batches, val_batches
 from antbee.training.checkpoint import (
     Checkpoint,

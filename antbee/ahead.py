@@ -1,7 +1,7 @@
 """Work done ahead by threads, handed out in order."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -21,7 +21,7 @@ def open_pool() -> ThreadPoolExecutor:
 
 def work_ahead(
     pool: Executor, work: Callable[[T], R], items: Iterable[T], ahead: int
-) -> Iterator[R]:
+) -> Generator[R, None, None]:
     """Yield `work(item)` for each item, in order, with at most `ahead` results waiting.
 
     Closing the iterator early cancels what has not begun.
