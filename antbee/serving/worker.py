@@ -1,0 +1,144 @@
+"""gunicorn's ASGI worker, safe to be reached without a router in front of it.
+
+gunicorn's own holds any number of connections, never ends one that has not sent a whole request,
+and when it is to stop, waits for idle connections until it is killed. This one knows which of its
+connections are idle, and ends those. Knows nothing of requests and pictures.
+"""
+
+import asyncio
+import contextlib
+import socket
+from asyncio import Transport
+from typing import Any, Final
+
+from gunicorn.asgi.protocol import ASGIProtocol
+from gunicorn.workers import gasgi
+
+PATIENCE: Final = 15.0
+"""Seconds in which a request's headers must have come: all of them, from the first byte on, or from
+the connection's begin."""
+LINGER: Final = 3.0
+"""Seconds for which a stopping worker still answers on idle connections, telling each client not to
+come back, before it ends them: whoever is just sending a request there loses it otherwise."""
+
+
+class Connection(ASGIProtocol):  # type: ignore[misc]  # gunicorn ships no types
+    """A connection that ends by itself when it brings no request.
+
+    gunicorn's protocol is an `asyncio.Protocol`. Beyond that, this class relies on
+    `_on_headers_complete`, which the parser calls, on `_awaiting_request` and on
+    `_keepalive_timeout`, which ends the connection.
+    """
+
+    worker: "Worker"
+
+    def connection_made(self, transport: Transport) -> None:
+        """Begin, and give the client `PATIENCE` seconds for its first request."""
+        self._deadline: asyncio.TimerHandle | None = None
+        super().connection_made(transport)
+        self._expect_headers()
+        self.worker.admit(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes; the first ones of a request start its `PATIENCE`."""
+        if self.idle and self._deadline is None:
+            self._expect_headers()
+        super().data_received(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End."""
+        self._headers_came()
+        self.worker.connections.pop(self, None)
+        super().connection_lost(exc)
+
+    @property
+    def idle(self) -> bool:
+        """Whether no request is being answered."""
+        return bool(self._awaiting_request)
+
+    @property
+    def closing(self) -> bool:
+        """Whether it has been ended."""
+        return bool(self._closed)
+
+    def end(self) -> None:
+        """Close, with no request in hand."""
+        self._keepalive_timeout()
+
+    def _expect_headers(self) -> None:
+        self._deadline = self.worker.loop.call_later(PATIENCE, self.end)
+
+    def _headers_came(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _on_headers_complete(self) -> bool:
+        self._headers_came()
+        return bool(super()._on_headers_complete())
+
+
+class Worker(gasgi.ASGIWorker):  # type: ignore[misc]  # gunicorn ships no types
+    """Runs the application; `worker_connections` is how many connections it holds at most."""
+
+    def __init__(self, *args: Any) -> None:  # noqa: ANN401 - gunicorn's own
+        super().__init__(*args)
+        self.connections: dict[Connection, None] = {}  # in the order in which they came
+
+    def init_process(self) -> None:
+        """Serve, in a process of its own, until told to stop."""
+        gasgi.ASGIProtocol = Connection  # the name by which the worker makes its connections
+        super().init_process()
+
+    def admit(self, connection: Connection) -> None:
+        """Hold a new connection; where that is one too many, end an idle one for it.
+
+        Those that never brought a request go first, then whoever has been here longest. Where all
+        are busy, the new one is ended.
+        """
+        if len(self.connections) >= self.worker_connections:
+            idle = [one for one in self.connections if one.idle]
+            leaves = min(idle, key=lambda one: one.req_count > 1, default=connection)
+            leaves.end()
+            self.connections.pop(leaves, None)
+        if not connection.closing:
+            self.connections[connection] = None
+
+    async def _shutdown(self) -> None:
+        # gunicorn calls this once the worker is to stop; every answer from now on ends its
+        # connection, and says so.
+        if self._quick_shutdown:
+            await super()._shutdown()
+            return
+        await self._stop_listening()
+        leaving = asyncio.create_task(self._end_idle())
+        await super()._shutdown()
+        leaving.cancel()
+
+    async def _stop_listening(self) -> None:
+        """Take in everyone who has connected, then close: what still waits then is reset."""
+        for listener in self.sockets:
+            self.loop.remove_reader(listener.sock.fileno())
+        await asyncio.sleep(0)  # whom the event loop has just accepted
+        late = [one for listener in self.sockets for one in _waiting(listener.sock)]
+        for server in self.servers:
+            server.close()
+        for one in late:
+            await self.loop.connect_accepted_socket(lambda: Connection(self), one)
+
+    async def _end_idle(self) -> None:
+        await asyncio.sleep(LINGER)
+        while True:
+            for connection in list(self.connections):
+                if connection.idle:
+                    connection.end()
+            await asyncio.sleep(0.1)
+
+
+def _waiting(listener: socket.socket) -> list[socket.socket]:
+    """Accept all that wait on a listening socket that does not block."""
+    accepted: list[socket.socket] = []
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            accepted.append(listener.accept()[0])
+    return accepted

@@ -1,0 +1,41 @@
+"""The files that other tools read."""
+
+import json
+
+import yaml
+
+from tests.conftest import REPOSITORY
+
+
+def test_bento_holds_what_its_image_needs() -> None:
+    """Everything that the Dockerfile and compose.yaml name in the bento is packed into it."""
+    included = yaml.safe_load((REPOSITORY / "bentofile.yaml").read_text())["include"]
+    texts = [(REPOSITORY / name).read_text() for name in ("heroku/Dockerfile", "compose.yaml")]
+    ours = [path.name for path in (REPOSITORY / "heroku").iterdir() if path.is_file()]
+    named = {name for name in ours for text in texts if f"heroku/{name}" in text}
+
+    assert named - {"Dockerfile", "build.sh"} <= {path.removeprefix("heroku/") for path in included}
+    assert {"heroku/serve-gunicorn", "heroku/gunicorn.conf.py"} <= set(included)
+
+
+def test_compose_runs_it_as_a_dyno() -> None:
+    """compose.yaml gives the container a dyno's memory and no writable disk."""
+    services = yaml.safe_load((REPOSITORY / "compose.yaml").read_text())["services"]
+
+    assert (services["web"]["mem_limit"], services["web"]["memswap_limit"]) == ("512m", "512m")
+    assert services["web"]["read_only"] is True
+    assert services["smoke"]["profiles"] == ["test"]
+
+
+def test_heroku_builds_from_the_root() -> None:
+    """heroku.yml names a Dockerfile beside it: Heroku's build sees that folder and nothing else."""
+    manifest = yaml.safe_load((REPOSITORY / "heroku.yml").read_text())
+
+    assert manifest == {"build": {"docker": {"web": "Dockerfile"}}}
+
+
+def test_app_is_on_the_container_stack() -> None:
+    """app.json makes an app that takes images."""
+    app = json.loads((REPOSITORY / "app.json").read_text())
+
+    assert app["stack"] == "container"

@@ -1,0 +1,174 @@
+"""gunicorn's worker, with connections that end."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import free_port
+
+APP = """
+import asyncio
+import antbee.serving.worker as worker
+
+worker.PATIENCE, worker.LINGER = 0.6, 1.0
+
+async def app(scope, receive, send):
+    assert scope["type"] == "http"
+    await asyncio.sleep(float(scope["path"][1:] or 0))
+    headers = [(b"content-length", b"2")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": b"ok"})
+"""
+
+
+class Gunicorn:
+    """A running gunicorn with our worker."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        (folder / "small.py").write_text(APP)
+        self.port = free_port()
+        self._connections: list[socket.socket] = []
+        command = [sys.executable, "-m", "gunicorn", "-k", "antbee.serving.worker.Worker"]
+        bind = ["--no-control-socket", "--bind", f"127.0.0.1:{self.port}", "--chdir", str(folder)]
+        self.process = subprocess.Popen(
+            [*command, *bind, *options, "small:app"], stderr=subprocess.DEVNULL, process_group=0
+        )
+
+    def connect(self, sent: bytes = b"") -> socket.socket:
+        """Connect as soon as it listens, and send something."""
+        for _ in range(200):
+            with contextlib.suppress(ConnectionRefusedError):
+                connection = socket.create_connection(("127.0.0.1", self.port), timeout=5)
+                self._connections.append(connection)
+                connection.sendall(sent)
+                return connection
+            time.sleep(0.05)
+        pytest.fail("gunicorn did not start")
+
+    def end(self) -> None:
+        """Kill it, whatever it is doing."""
+        for connection in self._connections:
+            connection.close()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def terminate_all(self) -> None:
+        """Signal every process, as Heroku does."""
+        os.killpg(self.process.pid, signal.SIGTERM)
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Gunicorn]]:
+    """Return what starts gunicorn; it is stopped at the end."""
+    started: list[Gunicorn] = []
+
+    def begin(*options: str) -> Gunicorn:
+        started.append(Gunicorn(tmp_path, *options))
+        return started[-1]
+
+    yield begin
+    for one in started:
+        one.end()
+
+
+def request(seconds: float = 0) -> bytes:
+    """Make a request that is answered after some seconds."""
+    return f"GET /{seconds} HTTP/1.1\r\nHost: here\r\n\r\n".encode()
+
+
+def answer(connection: socket.socket) -> bytes:
+    """Read one answer; empty if the server closed instead."""
+    received = b""
+    while not received.endswith(b"\r\n\r\nok"):
+        data = connection.recv(1000)
+        if not data:
+            break
+        received += data
+    return received
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: he"])
+def test_connection_without_a_request_is_ended(start: Callable[..., Gunicorn], sent: bytes) -> None:
+    """A client that sends no whole request is let go."""
+    connection = start().connect(sent)
+    began = time.monotonic()
+
+    assert answer(connection) == b""
+    assert 0.3 < time.monotonic() - began < 3
+
+
+def test_half_of_a_later_request_is_ended(start: Callable[..., Gunicorn]) -> None:
+    """So is one that sent whole requests before."""
+    connection = start("--keep-alive", "30").connect(request())
+    answer(connection)
+    time.sleep(1)
+    connection.sendall(b"GET / HT")
+    began = time.monotonic()
+
+    assert answer(connection) == b""
+    assert time.monotonic() - began < 3
+
+
+def test_idle_connection_is_kept(start: Callable[..., Gunicorn]) -> None:
+    """A connection that was idle for longer than a request may take to come is used again."""
+    connection = start("--keep-alive", "30").connect(request())
+    answer(connection)
+    time.sleep(1.2)
+    connection.sendall(request())
+
+    assert b" 200 OK" in answer(connection)
+
+
+def test_slow_answer_is_waited_for(start: Callable[..., Gunicorn]) -> None:
+    """A request that came whole is no longer timed here."""
+    assert b" 200 OK" in answer(start().connect(request(1.2)))
+
+
+def test_idle_connections_give_way(start: Callable[..., Gunicorn]) -> None:
+    """Where no more connections are held, those that bring nothing are ended for those that ask."""
+    server = start("--worker-connections", "4", "--keep-alive", "30")
+    kept = server.connect(request())
+    answer(kept)
+    idle = [server.connect() for _ in range(12)]
+    asking = [server.connect(request()) for _ in range(4)]
+
+    assert all(b" 200 OK" in answer(one) for one in asking)
+    assert answer(idle[0]) == b""
+
+
+def test_busy_connections_do_not_give_way(start: Callable[..., Gunicorn]) -> None:
+    """Where all are busy, the new connection is ended."""
+    server = start("--worker-connections", "2", "--keep-alive", "30")
+    busy = [server.connect(request(1)) for _ in range(2)]
+    time.sleep(0.3)
+
+    assert answer(server.connect()) == b""
+    assert all(b" 200 OK" in answer(one) for one in busy)
+
+
+def test_stopping_answers_whoever_is_there(start: Callable[..., Gunicorn]) -> None:
+    """A stop waits for requests in hand, and answers an idle client's last one, saying goodbye."""
+    server = start("--keep-alive", "30", "--graceful-timeout", "20")
+    busy, idle, silent = server.connect(request(1.5)), server.connect(request()), server.connect()
+    answer(idle)
+    began = time.monotonic()
+    server.terminate_all()
+    time.sleep(0.2)
+    idle.sendall(request())
+    last = answer(idle)
+
+    assert b" 200 OK" in last
+    assert b"connection: close" in last.lower()
+    assert b" 200 OK" in answer(busy)
+    assert answer(silent) == b""
+    assert server.process.wait(20) == 0
+    assert time.monotonic() - began < 6
