@@ -19,6 +19,8 @@ INDEX: Final = "model.json"
 WEIGHTS: Final = "weights.pt"
 ONNX: Final = "model.onnx"
 INT8: Final = "model.int8.onnx"
+HEAD: Final = "head.npy"
+"""The last layer's weights, float32 [classes, channels]; older packages lack it."""
 INPUT: Final = "image"
 LOGITS: Final = "logits"
 FEATURES: Final = "features"
@@ -83,7 +85,7 @@ class PackedModel:
 
 def write_model(model: PackedModel) -> None:
     """Write `model.json` into `model.folder`, vouching for the files that lie there already."""
-    paths = [model.folder / name for name in (WEIGHTS, ONNX, INT8)]
+    paths = [model.folder / name for name in (WEIGHTS, ONNX, INT8, HEAD)]
     content = {
         "format": FORMAT,
         **model.describe(),

@@ -8,6 +8,7 @@ import io
 import math
 import re
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -63,13 +64,20 @@ class Preprocessing:
 
 IMAGENET: Final = Preprocessing()
 MAX_PIXELS: Final = MAX_MEGAPIXELS * 1_000_000
+LARGE: Final = 1_000_000
+"""Pixels from which on a picture takes so much memory that several at once must be thought about:
+while it is decoded, up to 9 bytes for each, and 19 in a WebP file."""
 REDUCING_GAP: Final = 2
 """How many times larger than needed a JPEG decoded at reduced scale stays; Pillow's own choice for
 thumbnails. The decoder averages whole blocks, and the filter after it needs pixels to weigh."""
 
 
 def read_array(
-    data: bytes, preprocessing: Preprocessing = IMAGENET, *, max_pixels: int = MAX_PIXELS
+    data: bytes,
+    preprocessing: Preprocessing = IMAGENET,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    before_large: Callable[[], object] = lambda: None,
 ) -> NDArray[np.float32]:
     """Turn a picture's file into the network's input, float32 [3, crop, crop].
 
@@ -77,16 +85,26 @@ def read_array(
         data: see `decode_image`.
         preprocessing: how the network was trained.
         max_pixels: see `decode_image`.
+        before_large: see `decode_image`.
 
     Raises:
         ImageError: see `decode_image`.
     """
-    image = decode_image(data, max_pixels=max_pixels, shorter_side=preprocessing.resize)
+    image = decode_image(
+        data,
+        max_pixels=max_pixels,
+        shorter_side=preprocessing.resize,
+        before_large=before_large,
+    )
     return to_array(image, preprocessing)
 
 
 def decode_image(
-    data: bytes, *, max_pixels: int = MAX_PIXELS, shorter_side: int | None = None
+    data: bytes,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    shorter_side: int | None = None,
+    before_large: Callable[[], object] = lambda: None,
 ) -> Image.Image:
     """Decode one picture: RGB, upright, as a person would see it on a white page.
 
@@ -96,6 +114,7 @@ def decode_image(
         shorter_side: what the picture will be resized to. A JPEG more than twice as large may be
             decoded at a half, a quarter or an eighth of its size, which halves the time that a
             12-megapixel photo takes; None for all its pixels.
+        before_large: called before a picture of more than `LARGE` pixels is decoded.
 
     Raises:
         ImageError: `unsupported_image`, `corrupt_image` or `image_too_large`.
@@ -103,10 +122,18 @@ def decode_image(
     try:
         image = Image.open(io.BytesIO(data), formats=tuple(_SIGNATURES))
         _check_size(image, max_pixels)
+        full = image.width * image.height
         if shorter_side is not None:
             _reduce(image, shorter_side)
+        # A progressive JPEG is kept whole until its last pass, however small it is to become.
+        if (full if "progressive" in image.info else image.width * image.height) > LARGE:
+            before_large()
         image.load()
-        return _to_rgb(_upright(image))
+        # Each step lets go of the picture before it, which takes as much memory as its own.
+        upright = _upright(image)
+        del image
+        upright = _with_alpha(upright)
+        return _to_rgb(upright)
     except (ImageError, MemoryError):
         raise
     except Exception as error:
@@ -120,12 +147,10 @@ def to_array(image: Image.Image, preprocessing: Preprocessing = IMAGENET) -> NDA
     (bilinear, antialiased), which equals resizing the shorter side and then cropping, without
     computing the pixels that the crop would throw away.
     """
-    side = min(image.size) * preprocessing.crop / preprocessing.resize
-    left, top = (image.width - side) / 2, (image.height - side) / 2
     square = image.resize(
         (preprocessing.crop, preprocessing.crop),
         Image.Resampling.BILINEAR,
-        box=(left, top, left + side, top + side),
+        box=central_square(image.size, preprocessing),
     )
     mean, std = (np.asarray(row, np.float32) for row in (preprocessing.mean, preprocessing.std))
     # Channels first while they are bytes, then in place: a quarter of the time of the other order.
@@ -133,6 +158,15 @@ def to_array(image: Image.Image, preprocessing: Preprocessing = IMAGENET) -> NDA
     pixels *= (1 / (255 * std))[:, np.newaxis, np.newaxis]
     pixels -= (mean / std)[:, np.newaxis, np.newaxis]
     return pixels
+
+
+def central_square(
+    size: tuple[int, int], preprocessing: Preprocessing = IMAGENET
+) -> tuple[float, float, float, float]:
+    """The part of a picture that the network sees: left, top, right and bottom, in pixels."""
+    side = min(size) * preprocessing.crop / preprocessing.resize
+    left, top = (size[0] - side) / 2, (size[1] - side) / 2
+    return left, top, left + side, top + side
 
 
 def looks_like_image(data: bytes) -> bool:
@@ -182,9 +216,13 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):  # 16 bits a pixel: Pillow's own conversion clips at 255
         high_byte = (np.asarray(image) >> 8).astype(np.uint8)
         return Image.fromarray(high_byte).convert("RGB")
-    if image.has_transparency_data:
-        return _on_white(image if image.mode == "RGBA" else image.convert("RGBA"))
-    return image.convert("RGB")
+    return _on_white(image) if image.mode == "RGBA" else image.convert("RGB")
+
+
+def _with_alpha(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I") or image.mode == "RGBA" or not image.has_transparency_data:
+        return image
+    return image.convert("RGBA")
 
 
 def _on_white(image: Image.Image) -> Image.Image:

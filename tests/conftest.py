@@ -18,8 +18,8 @@ import pytest
 import torch
 from PIL import Image
 
-from antbee.artifact import INT8, ONNX, WEIGHTS, PackedModel, read_model, write_model
-from antbee.packing.export import export_onnx, export_weights
+from antbee.artifact import HEAD, INT8, ONNX, WEIGHTS, PackedModel, read_model, write_model
+from antbee.packing.export import export_head, export_onnx, export_weights
 from antbee.packing.quantize import Recipe, quantize
 from antbee.training.model import build_model
 
@@ -55,6 +55,7 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> PackedModel:
     with torch.inference_mode():  # batch-norm statistics of something like a picture
         network.train()(torch.randn(8, 3, 224, 224))
     export_weights(network, folder / WEIGHTS)
+    export_head(network, folder / HEAD)
     export_onnx(network, folder / ONNX, 224)
     write_model(PackedModel("resnet18", LABELS, "onnx", folder=folder))
     return read_model(folder)

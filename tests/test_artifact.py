@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from antbee.artifact import INDEX, INT8, ONNX, WEIGHTS, PackedModel, read_model, write_model
+from antbee.artifact import HEAD, INDEX, INT8, ONNX, WEIGHTS, PackedModel, read_model, write_model
 from antbee.errors import ModelError
 
 
@@ -42,7 +42,7 @@ def test_int8_is_vouched_for_where_there_is_one(
     packed: PackedModel, packed_int8: PackedModel
 ) -> None:
     """The int8 network is checked like the other files; a model without one is whole, too."""
-    assert set(packed.files) == {WEIGHTS, ONNX}
+    assert set(packed.files) == {WEIGHTS, ONNX, HEAD}
     assert packed_int8.path(INT8) == packed_int8.folder / INT8
 
 

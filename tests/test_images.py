@@ -232,3 +232,24 @@ def test_reduced_scale_keeps_orientation_and_faults() -> None:
     with pytest.raises(ImageError) as caught:
         read_array(data[: len(data) // 2])
     assert caught.value.code == "corrupt_image"
+
+
+@pytest.mark.parametrize(
+    ("width", "format_", "options", "large"),
+    [
+        (900, "PNG", {}, False),
+        (1600, "PNG", {}, True),
+        (1600, "JPEG", {}, False),
+        (1600, "JPEG", {"progressive": True}, True),
+    ],
+)
+def test_what_takes_much_memory_is_announced(
+    width: int, format_: str, options: dict[str, object], large: bool
+) -> None:
+    """What takes much memory is announced; a JPEG decoded at a part of its size does not."""
+    announced: list[bool] = []
+    data = encode(noise(width, width), format_, **options)
+
+    read_array(data, before_large=lambda: announced.append(True))
+
+    assert announced == [True] * large

@@ -8,17 +8,27 @@ import pytest
 from tests.conftest import REPOSITORY
 
 SERVING = (
+    "antbee.serving.address",
     "antbee.serving.answers",
+    "antbee.serving.api",
     "antbee.serving.app",
     "antbee.serving.asgi",
+    "antbee.serving.auth",
     "antbee.serving.classifier",
+    "antbee.serving.download",
+    "antbee.serving.drain",
     "antbee.serving.handler",
+    "antbee.serving.heatmap",
     "antbee.serving.metrics",
     "antbee.serving.openapi",
+    "antbee.serving.page",
     "antbee.serving.pool",
+    "antbee.serving.routes",
     "antbee.serving.schema",
     "antbee.serving.settings",
     "antbee.serving.telemetry",
+    "antbee.serving.uploads",
+    "antbee.serving.worker",
 )
 TRAINING = ("train", "antbee.training.run", "antbee.pictures.download", "antbee.pictures.sample")
 
@@ -51,6 +61,15 @@ def test_pictures_need_only_pillow_and_numpy() -> None:
     loaded = _loaded_by("antbee.images")
 
     assert _among(loaded, "torch", "bentoml", "onnxruntime", "starlette") == []
+
+
+def test_the_predict_command_needs_no_server() -> None:
+    """Files are classified without BentoML, whose store is opened when asked for, and torch."""
+    loaded = _loaded_by("antbee.predict")
+
+    assert (
+        _among(loaded, "torch", "bentoml", "starlette", "antbee.serving", "antbee.training") == []
+    )
 
 
 def _loaded_by(module: str) -> set[str]:

@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import dataclasses
+import io
 import json
 import re
 import shutil
@@ -39,6 +40,7 @@ from tests.conftest import (
 )
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
+KEY = "s3cret"
 
 
 def expected(packed: PackedModel, data: bytes, runtime: str = "onnx") -> dict[str, object]:
@@ -77,6 +79,76 @@ def test_every_way_of_sending_gives_the_same(server: Server, jpeg: bytes) -> Non
         assert raw.json() == answer.json()
 
 
+def test_many_pictures_in_one_request(server: Server) -> None:
+    """Pictures sent together get what each gets alone; one that is none fails alone."""
+    files = [encode(noise(320, 240, seed)) for seed in range(4)] + [b"no picture"]
+    alone = [server.predict(data).json() for data in files]
+    url = f"{server.url}/v1/predict"
+    entries = [{"data": base64.b64encode(data).decode()} for data in files]
+
+    assert httpx.post(url, json={"images": entries}).json() == {"images": alone}
+    assert httpx.post(url, files=[("f", data) for data in files]).json() == {"images": alone}
+    assert alone[-1]["error"]["code"] == "unsupported_image"
+
+
+def test_picture_is_explained(server: Server, jpeg: bytes) -> None:
+    """An explanation is a PNG as large as the picture, with the prediction in its headers."""
+    prediction = server.predict(jpeg).json()
+    answer = httpx.post(f"{server.url}/explain", content=jpeg)
+
+    assert Image.open(io.BytesIO(answer.content)).size == (320, 240)
+    assert answer.headers["content-type"] == "image/png"
+    assert answer.headers["x-label"] == prediction["label"]
+    assert float(answer.headers["x-probability"]) == prediction["probability"]
+
+
+def test_documented_examples_work(server: Server) -> None:
+    """Whoever sends an example of the documentation as it stands gets a good answer."""
+    described = httpx.get(f"{server.url}/docs.json").json()["paths"]
+    sent = 0
+    for path, item in described.items():
+        for method, operation in item.items():
+            bodies = operation.get("requestBody", {}).get("content", {})
+            for media_type, body in (bodies or {"": {}}).items():
+                if bodies and "example" not in body:
+                    continue
+                content = {"json": body["example"]} if bodies else {}
+                answer = httpx.request(method, server.url + path, **content)
+                sent += 1
+
+                assert answer.status_code == HTTPStatus.OK, (path, media_type, answer.text)
+                assert "error" not in answer.text or path in ("/docs.json", "/metrics", "/docs")
+    assert sent == len(described)
+
+
+def test_key_origins_and_log(start_server: StartServer, jpeg: bytes, tmp_path: Path) -> None:
+    """With a key, only probes and the page's files are open; BentoML's client can send it."""
+    picture = tmp_path / "x.jpg"
+    picture.write_bytes(jpeg)
+    settings = {
+        "ANTBEE_API_KEY": KEY,
+        "ANTBEE_CORS_ORIGINS": "https://pages.example",
+        "ANTBEE_LOG": "json",
+    }
+    with start_server(**settings) as server:
+        closed = server.predict(jpeg, Origin="https://pages.example")
+        opened = server.predict(jpeg, Authorization=f"Bearer {KEY}")
+        free = {
+            path: httpx.get(server.url + path).status_code
+            for path in ("/", "/docs", "/page/page.js", "/ping", "/livez", "/healthz", "/health",
+                         "/model", "/docs.json", "/metrics", "/schema.json", "/nothing")
+        }  # fmt: skip
+        called = bentoml_client(server.url, "Path(path)", picture, KEY)
+        lines = [line for line in server.log.read_text().splitlines() if line.startswith("{")]
+
+    assert (closed.status_code, opened.status_code) == (401, 200)
+    assert closed.json()["error"]["code"] == "unauthorized"
+    assert closed.headers["access-control-allow-origin"] == "https://pages.example"
+    assert list(free.values()) == [200] * 7 + [401] * 5
+    assert called == opened.json()
+    assert {"status": 401, "path": "/predict"}.items() <= json.loads(lines[0]).items()
+
+
 def test_curl_as_in_the_readme(server: Server, jpeg: bytes, tmp_path: Path) -> None:
     """The README's curl line works, and plain `curl --data-binary` without a type too."""
     (tmp_path / "x.jpg").write_bytes(jpeg)
@@ -89,22 +161,24 @@ def test_curl_as_in_the_readme(server: Server, jpeg: bytes, tmp_path: Path) -> N
         assert json.loads(run.stdout)["label"] in LABELS
 
 
+def bentoml_client(url: str, arguments: str, path: Path, key: str = "") -> object:
+    """Ask with BentoML's own client, in a process of its own."""
+    script = (
+        "import bentoml, json, sys\nfrom pathlib import Path\nfrom PIL.Image import open\n"
+        "url, path, key = sys.argv[1:]\n"
+        f"print(json.dumps(bentoml.SyncHTTPClient(url, token=key or None).predict({arguments})))"
+    )
+    command: list[str | Path] = [sys.executable, "-c", script, url, path, key]
+    return json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+
+
 @pytest.mark.parametrize("arguments", ["Path(path)", "path", "image=path", "image=open(path)"])
 def test_bentoml_client(server: Server, jpeg: bytes, tmp_path: Path, arguments: str) -> None:
     """BentoML's own client takes a picture or its path, by position or by name."""
     (tmp_path / "x.jpg").write_bytes(jpeg)
-    script = (
-        "import bentoml, json, sys\nfrom pathlib import Path\nfrom PIL.Image import open\n"
-        "url, path = sys.argv[1:]\n"
-        f"print(json.dumps(bentoml.SyncHTTPClient(url).predict({arguments})))"
-    )
-    run = subprocess.run(
-        [sys.executable, "-c", script, server.url, tmp_path / "x.jpg"],
-        capture_output=True,
-        check=True,
-    )
+    called = bentoml_client(server.url, arguments, tmp_path / "x.jpg")
 
-    assert server.predict(jpeg).json() == json.loads(run.stdout)
+    assert server.predict(jpeg).json() == called
 
 
 @pytest.mark.parametrize(

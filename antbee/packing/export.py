@@ -1,16 +1,17 @@
-"""A trained ResNet to its two files: a state dict and a float32 ONNX graph."""
+"""A trained ResNet to its files: a state dict, a float32 ONNX graph and the head's weights."""
 
 import logging
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torchvision.models.feature_extraction import create_feature_extractor
 
 from antbee.artifact import FEATURES, INPUT, LOGITS
 from antbee.errors import ModelError
-from antbee.predictor import OUTPUT_NODES
+from antbee.predictor import HEAD_NODE, OUTPUT_NODES
 
 OPSET: Final = 20
 
@@ -33,6 +34,15 @@ def export_weights(network: nn.Module, path: Path) -> None:
         name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()
     }
     torch.save(state, path)
+
+
+def export_head(network: nn.Module, path: Path) -> None:
+    """Write the last layer's weights, float32 [classes, channels], in NumPy's own format.
+
+    With the network's features they say which part of a picture speaks for which label.
+    """
+    weights = network.get_parameter(f"{HEAD_NODE}.weight")
+    np.save(path, weights.detach().cpu().numpy().astype(np.float32), allow_pickle=False)
 
 
 def export_onnx(network: nn.Module, path: Path, side: int) -> None:

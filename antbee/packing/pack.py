@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-from antbee.artifact import ONNX, WEIGHTS, PackedModel, read_model, write_model
+from antbee.artifact import HEAD, ONNX, WEIGHTS, PackedModel, read_model, write_model
 from antbee.errors import CheckpointError
 from antbee.files import sha256_of
 from antbee.packing.choose import choose
-from antbee.packing.export import export_onnx, export_weights
+from antbee.packing.export import export_head, export_onnx, export_weights
 from antbee.training.checkpoint import Checkpoint, load_checkpoint
 from antbee.training.model import build_model
 
@@ -53,6 +53,7 @@ def _export(checkpoint: Checkpoint, model: PackedModel) -> None:
             f"with {len(checkpoint.labels)} labels"
         ) from error
     export_weights(network, model.folder / WEIGHTS)
+    export_head(network, model.folder / HEAD)
     export_onnx(network, model.folder / ONNX, model.preprocessing.crop)
 
 

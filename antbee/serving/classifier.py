@@ -1,33 +1,55 @@
-"""One request, from body to answer: read, decode, infer, within the limits of the settings."""
+"""A packed model's steps from a picture's bytes to an answer; they run on the pool's threads.
 
-import asyncio
-import time
-from collections.abc import Callable
+Knows pictures and networks; knows nothing of HTTP.
+"""
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
+from PIL import Image
 
+from antbee.activation import activation_maps, load_head, strength
 from antbee.artifact import PackedModel
 from antbee.errors import RequestError
-from antbee.images import read_array
+from antbee.images import decode_image, read_array, to_array
 from antbee.machine import give_back_memory
-from antbee.predictor import Prediction, load_predictor, probabilities, to_prediction
-from antbee.serving.answers import error_answer, prediction_answer
-from antbee.serving.handler import gone, picture_bytes
+from antbee.predictor import Floats, Prediction, load_predictor, probabilities, to_prediction
+from antbee.serving import heatmap
 from antbee.serving.metrics import Metrics
-from antbee.serving.pool import Place, Pool
 from antbee.serving.settings import Settings
+
+Result = TypeVar("Result")
+Check = Callable[[], None]
+"""Called between the steps; what it raises ends the work."""
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why a picture gets a label.
+
+    Attributes:
+        png: the picture with the label's class activation map over it.
+        label: the label.
+        probability: its probability, 0 to 1.
+    """
+
+    png: bytes
+    label: str
+    probability: float
 
 
 class Classifier:
-    """A packed model that answers requests.
+    """A packed model in memory; may be asked from several threads at once.
 
     Args:
         model: the packed model.
         tag: its name and version, for the answers.
-        settings: limits, threads and runtime.
-        metrics: count what is answered and refused.
+        settings: limits and runtime.
+        metrics: time the steps.
 
     Attributes:
         runtime: what runs the network; `auto` has been decided.
@@ -38,11 +60,12 @@ class Classifier:
         self.model = model
         self.tag = tag
         self.ready = False
-        self._settings = settings
+        self._max_pixels = settings.max_pixels
         self._metrics = metrics
         self._predictor = load_predictor(model, settings.runtime)
+        self._head = load_head(model)
         self.runtime = self._predictor.runtime
-        self._pool = Pool(settings.threads, settings.queue)
+        self._one_large = threading.Lock()
 
     def warm_up(self) -> None:
         """Let the network answer once, so that the first client does not wait for its buffers."""
@@ -51,64 +74,84 @@ class Classifier:
         give_back_memory()  # what loading took
         self.ready = True
 
-    async def answer(self, request: Request) -> Response:
-        """Answer a request that holds one picture; a client's mistake gets its own status."""
-        try:
-            with self._pool.place() as place, self._metrics.in_flight():
-                async with asyncio.timeout(self._settings.timeout):
-                    data = await picture_bytes(request, max_body=self._settings.max_body)
-                    prediction = await self._predict_for(request, place, data)
-        except RequestError as error:
-            return self._refuse(error)
-        except TimeoutError:
-            seconds = f"{self._settings.timeout:g} seconds"
-            message = f"not answered within {seconds}: try a smaller picture"
-            return self._refuse(RequestError("timeout", message))
-        except ClientDisconnect:
-            return Response(status_code=499)
-        self._metrics.predicted(prediction.label, prediction.probability)
-        return prediction_answer(prediction, self.tag)
-
-    def predict(self, data: bytes, check: Callable[[], None] = lambda: None) -> Prediction:
+    def predict(self, data: bytes, check: Check = lambda: None) -> Prediction:
         """Decode a picture's bytes and classify them.
-
-        Args:
-            data: a picture's file.
-            check: called between the steps; what it raises ends the work.
 
         Raises:
             ImageError: the bytes are not a picture that can be read.
         """
         check()
-        with self._metrics.stage("decode"):
-            array = read_array(data, self.model.preprocessing, max_pixels=self._settings.max_pixels)
+        with self._decoding() as before_large:
+            array = read_array(
+                data,
+                self.model.preprocessing,
+                max_pixels=self._max_pixels,
+                before_large=before_large,
+            )
         check()
         with self._metrics.stage("network"):
             logits = self._predictor.logits(array[np.newaxis])
         return to_prediction(self.model.labels, probabilities(logits)[0])
 
-    def close(self) -> None:
-        """Stop the threads."""
-        self._pool.close()
+    def check_explainable(self, label: str | None) -> Floats:
+        """Refuse a question that no picture can answer; else return the head's weights.
 
-    async def _predict_for(self, request: Request, place: Place, data: bytes) -> Prediction:
-        submitted = time.perf_counter()
+        Raises:
+            RequestError: `not_explainable` or `unknown_label`.
+        """
+        if self._head is None:
+            message = "the model was packed without its head's weights: run save_to_bento.py again"
+            raise RequestError("not_explainable", message)
+        if label is not None and label not in self.model.labels:
+            labels = ", ".join(self.model.labels)
+            raise RequestError("unknown_label", f"there is no label {label!r}: ask for {labels}")
+        return self._head
 
-        def work() -> Prediction:
-            self._metrics.waited(time.perf_counter() - submitted)
-            return self.predict(data, place.check)
+    def explain(
+        self, data: bytes, label: str | None = None, check: Check = lambda: None
+    ) -> Explanation:
+        """Decode a picture's bytes, classify them, and draw what speaks for a label.
 
-        leaving = asyncio.create_task(gone(request))
-        leaving.add_done_callback(lambda _: place.give_up())
-        try:
-            return await place.run(work)
-        except asyncio.CancelledError:
-            if leaving.done():
-                raise ClientDisconnect from None
-            raise
-        finally:
-            leaving.cancel()
+        Args:
+            data: a picture's file.
+            label: the label; None for the most probable one.
+            check: see `Check`.
 
-    def _refuse(self, error: RequestError) -> Response:
-        self._metrics.rejected(error.code)
-        return error_answer(error)
+        Raises:
+            ImageError: the bytes are not a picture that can be read.
+            RequestError: `not_explainable` or `unknown_label`.
+        """
+        head = self.check_explainable(label)
+        check()
+        with self._decoding() as before_large:
+            array, picture, square = self._read_for_drawing(data, before_large)
+        check()
+        with self._metrics.stage("network"):
+            logits, features = self._predictor.outputs(array[np.newaxis])
+        prediction = to_prediction(self.model.labels, probabilities(logits)[0])
+        label = prediction.label if label is None else label
+        check()
+        with self._metrics.stage("draw"):
+            maps = activation_maps(features[0], head)
+            found = strength(maps, self.model.labels.index(label))
+            png = heatmap.to_png(heatmap.overlay(picture, found, square))
+        return Explanation(png, label, prediction.probabilities[label])
+
+    @contextlib.contextmanager
+    def _decoding(self) -> Iterator[Callable[[], object]]:
+        with self._metrics.stage("decode"), contextlib.ExitStack() as held:
+            # A large picture takes more memory than all the rest of the server: one at a time.
+            yield lambda: held.enter_context(self._one_large)
+
+    def _read_for_drawing(
+        self, data: bytes, before_large: Callable[[], object]
+    ) -> tuple[Floats, Image.Image, heatmap.Box]:
+        # As `read_array` reads it, so that the answer is the same.
+        preprocessing = self.model.preprocessing
+        picture = decode_image(
+            data,
+            max_pixels=self._max_pixels,
+            shorter_side=preprocessing.resize,
+            before_large=before_large,
+        )
+        return to_array(picture, preprocessing), *heatmap.shown(picture, preprocessing)

@@ -55,7 +55,7 @@ class Metrics:
         )
         self._stages = Histogram(
             "antbee_stage_seconds",
-            "Where a picture's time goes: queue, decode, network",
+            "Where a picture's time goes: queue, decode, network, draw",
             ["stage"],
             buckets=SECONDS,
             registry=registry,
@@ -74,7 +74,7 @@ class Metrics:
         )
         self._in_flight = Gauge(
             "antbee_pictures_in_flight",
-            "Requests that hold a place, whether uploading, waiting or running",
+            "Pictures that are held, whether uploading, waiting or running",
             multiprocess_mode="livesum",
             registry=registry,
         )
@@ -105,13 +105,13 @@ class Metrics:
         self._stages.labels(name).observe(time.perf_counter() - began)
 
     @contextmanager
-    def in_flight(self) -> Iterator[None]:
-        """Count a picture while the server holds it."""
-        self._in_flight.inc()
+    def in_flight(self, pictures: int = 1) -> Iterator[None]:
+        """Count pictures while the server holds them."""
+        self._in_flight.inc(pictures)
         try:
             yield
         finally:
-            self._in_flight.dec()
+            self._in_flight.dec(pictures)
 
     def exposition(self) -> bytes:
         """Write the numbers of all processes in Prometheus's text format."""

@@ -1,4 +1,7 @@
-"""The API's description, `/docs.json`: OpenAPI 3.0, every route, every error."""
+"""The API's description, `/docs.json`: OpenAPI 3.0, every route, every error, and examples.
+
+The examples are sent as they stand by whoever tries them, so each of them works.
+"""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -7,13 +10,32 @@ from antbee.errors import STATUS
 
 Json = dict[str, Any]
 
+EXAMPLE: Final = (
+    "iVBORw0KGgoAAAANSUhEUgAAABAAAAAQCAIAAACQkWg2AAAAGklEQVR42mN8tFyPgRTAxEAiGNUwqmHoaAAAchEB"
+    "16zB4AYAAAAASUVORK5CYII="
+)
+"""A picture to try with: a yellow PNG of 16 by 16 pixels, in base64."""
 _PICTURE_TYPES: Final = ("image/jpeg", "image/png", "image/webp", "image/gif", "image/bmp")
-_PREDICT_STATUSES: Final = (400, 413, 415, 422, 429, 504)
+_PICTURE_STATUSES: Final = (400, 413, 415, 422, 429, 504)
+_MANY_STATUSES: Final = (400, 413, 429, 504)
+_SENDING: Final = (
+    "However it is sent: raw bytes under any Content-Type, a multipart file in a field of any "
+    "name, or JSON with the file in base64 or, where the server allows it, with its address."
+)
+_BINARY: Final = {"type": "string", "format": "binary"}
+_SHARE: Final = {"type": "number", "minimum": 0, "maximum": 1}
+_OPEN: Final[Json] = {"security": []}
 
 
-def document(model: str, labels: Sequence[str]) -> Json:
-    """Describe the API of a server that answers with `model` (`name:version`) and `labels`."""
-    return {
+def document(model: str, labels: Sequence[str], *, has_key: bool = False) -> Json:
+    """Describe the API of a server.
+
+    Args:
+        model: what answers, `name:version`.
+        labels: those that it knows.
+        has_key: whether clients need a key.
+    """
+    described: Json = {
         "openapi": "3.0.3",
         "info": {
             "title": "antbee",
@@ -21,64 +43,129 @@ def document(model: str, labels: Sequence[str]) -> Json:
             "description": f"Says which of these a picture shows: {', '.join(labels)}.",
         },
         "servers": [{"url": "/"}],
-        "paths": _paths(),
-        "components": {"schemas": {"Prediction": _prediction(model, labels), "Error": _error()}},
+        "paths": _paths(labels, has_key=has_key),
+        "components": {"schemas": _schemas(model, labels)},
     }
+    if has_key:
+        described["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+        described["security"] = [{"key": []}]
+    return described
 
 
-def _paths() -> Json:
-    return {
+def _paths(labels: Sequence[str], *, has_key: bool) -> Json:
+    locked: Json = {
         "/predict": {"post": _predict()},
+        "/v1/predict": {"post": _predict_many()},
+        "/explain": {"post": _explain(labels)},
         "/model": {"get": _get("What answers: labels, metrics, runtime, gate, provenance")},
+        "/docs.json": {"get": _get("This description")},
+        "/metrics": {"get": _text("Prometheus metrics", "text/plain")},
+    }
+    free: Json = {
         "/ping": {"get": _get("Answers pong")},
         "/livez": {"get": _get("Whether the process lives")},
+        "/healthz": {"get": _get("Whether the process lives, by its other name")},
         "/readyz": {"get": _get("Whether the model has answered once", 503)},
         "/health": {"get": _get("Whether pictures can be classified", 503)},
-        "/docs.json": {"get": _get("This description")},
-        "/metrics": {"get": _metrics()},
+        "/": {"get": _text("A page to classify pictures on", "text/html")},
+        "/docs": {"get": _text("A page to read this description and to try it", "text/html")},
     }
+    if has_key:
+        for methods in locked.values():
+            for operation in methods.values():
+                operation["responses"]["401"] = _failure(401)
+        for methods in free.values():
+            methods["get"] |= _OPEN
+    return locked | free
 
 
 def _predict() -> Json:
     return {
         "summary": "Classify one picture",
-        "description": "However it is sent: raw bytes under any Content-Type, a multipart file in "
-        "a field of any name, or JSON with the file in base64.",
+        "description": _SENDING,
         "operationId": "predict",
         "requestBody": {"required": True, "content": _bodies()},
         "responses": {
             "200": _answer("The prediction", "Prediction"),
-            **{str(status): _answer(_codes(status), "Error") for status in _PREDICT_STATUSES},
+            **{str(status): _failure(status) for status in _PICTURE_STATUSES},
+        },
+    }
+
+
+def _predict_many() -> Json:
+    pictures = {"type": "array", "items": {"$ref": "#/components/schemas/Picture"}, "minItems": 1}
+    files = {"type": "array", "items": _BINARY, "minItems": 1}
+    return {
+        "summary": "Classify several pictures",
+        "description": "Answers in the order in which they were sent. One that cannot be answered "
+        "has an error in its place, with the code that it would have had alone. The body's limit "
+        "is for all of them together.",
+        "operationId": "predict_many",
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {
+                    "schema": _closed({"images": pictures}),
+                    "example": {"images": [{"data": EXAMPLE}, {"data": EXAMPLE}]},
+                },
+                "multipart/form-data": {"schema": _object({"images": files})},
+            },
+        },
+        "responses": {
+            "200": _answer("Predictions and errors", "Predictions"),
+            **{str(status): _failure(status) for status in _MANY_STATUSES},
+        },
+    }
+
+
+def _explain(labels: Sequence[str]) -> Json:
+    label = {
+        "name": "label",
+        "in": "query",
+        "description": f"What to ask about: {', '.join(labels)}; by default the most probable",
+        "schema": {"type": "string", "enum": list(labels)},
+    }
+    header = {"description": "The label, percent-encoded", "schema": {"type": "string"}}
+    share = {"description": "Its probability", "schema": _SHARE}
+    return {
+        "summary": "Show which parts of a picture speak for a label",
+        "description": f"{_SENDING} The answer is the picture with the label's class activation "
+        "map over it. Colours are as strong as what speaks for the label, beside the strongest "
+        "that speaks for any; what the network did not see is dimmed.",
+        "operationId": "explain",
+        "parameters": [label],
+        "requestBody": {"required": True, "content": _bodies()},
+        "responses": {
+            "200": {
+                "description": "The picture, its longer side at most 1024 pixels",
+                "headers": {"X-Label": header, "X-Probability": share},
+                "content": {"image/png": {"schema": _BINARY}},
+            },
+            "404": _answer("not_explainable: the model was packed without what it takes", "Error"),
+            **{str(status): _failure(status) for status in _PICTURE_STATUSES},
         },
     }
 
 
 def _bodies() -> Json:
-    binary = {"type": "string", "format": "binary"}
-    data = {
-        "type": "string",
-        "format": "byte",
-        "description": "The picture's file in base64; a data URL is accepted too",
-    }
+    example = {"data": EXAMPLE}
+    picture = {"$ref": "#/components/schemas/Picture"}
     return {
-        **{name: {"schema": binary} for name in (*_PICTURE_TYPES, "application/octet-stream")},
-        "multipart/form-data": {"schema": _object({"image": binary})},
-        "application/json": {"schema": {**_object({"data": data}), "additionalProperties": False}},
+        **{name: {"schema": _BINARY} for name in (*_PICTURE_TYPES, "application/octet-stream")},
+        "multipart/form-data": {"schema": _object({"image": _BINARY})},
+        "application/json": {"schema": picture, "example": example},
     }
 
 
 def _get(summary: str, *statuses: int) -> Json:
     ok = {"description": "OK", "content": {"application/json": {"schema": {"type": "object"}}}}
-    failures = {str(status): _answer(_codes(status), "Error") for status in statuses}
+    failures = {str(status): ok | {"description": "Not yet"} for status in statuses}
     return {"summary": summary, "responses": {"200": ok, **failures}}
 
 
-def _metrics() -> Json:
-    text = {"text/plain": {"schema": {"type": "string"}}}
-    return {
-        "summary": "Prometheus metrics",
-        "responses": {"200": {"description": "OK", "content": text}},
-    }
+def _text(summary: str, media_type: str) -> Json:
+    text = {media_type: {"schema": {"type": "string"}}}
+    return {"summary": summary, "responses": {"200": {"description": "OK", "content": text}}}
 
 
 def _answer(description: str, schema: str) -> Json:
@@ -89,17 +176,42 @@ def _answer(description: str, schema: str) -> Json:
     }
 
 
-def _codes(status: int) -> str:
-    return ", ".join(code for code, its_status in STATUS.items() if its_status == status)
+def _failure(status: int) -> Json:
+    codes = ", ".join(code for code, its_status in STATUS.items() if its_status == status)
+    return _answer(codes, "Error")
+
+
+def _schemas(model: str, labels: Sequence[str]) -> Json:
+    one_of = [{"$ref": f"#/components/schemas/{name}"} for name in ("Prediction", "Error")]
+    return {
+        "Picture": _picture(),
+        "Prediction": _prediction(model, labels),
+        "Predictions": _object({"images": {"type": "array", "items": {"oneOf": one_of}}}),
+        "Error": _error(),
+    }
+
+
+def _picture() -> Json:
+    data = {
+        "type": "string",
+        "format": "byte",
+        "description": "The picture's file in base64; a data URL is accepted too",
+        "example": EXAMPLE,
+    }
+    url = {
+        "type": "string",
+        "format": "uri",
+        "description": "Where the picture lies, at https://; where the server allows it",
+    }
+    return {"oneOf": [_closed({"data": data}), _closed({"url": url})]}
 
 
 def _prediction(model: str, labels: Sequence[str]) -> Json:
-    share = {"type": "number", "minimum": 0, "maximum": 1}
     return _object(
         {
             "label": {"type": "string", "enum": list(labels)},
-            "probability": share,
-            "probabilities": _object(dict.fromkeys(labels, share)),
+            "probability": _SHARE,
+            "probabilities": _object(dict.fromkeys(labels, _SHARE)),
             "model": {"type": "string", "example": model},
         }
     )
@@ -112,3 +224,7 @@ def _error() -> Json:
 
 def _object(properties: Json) -> Json:
     return {"type": "object", "required": list(properties), "properties": properties}
+
+
+def _closed(properties: Json) -> Json:
+    return {**_object(properties), "additionalProperties": False}

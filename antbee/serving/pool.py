@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, TypeVar
 
 from antbee.errors import RequestError
@@ -16,7 +16,7 @@ class Abandoned(Exception):  # noqa: N818 - nothing went wrong: nobody waits any
 
 
 class Place:
-    """A request's place in a `Pool`: runs its work, and can be given up at any time."""
+    """A place in a `Pool`: runs one piece of work after another; can be given up at any time."""
 
     def __init__(self, threads: ThreadPoolExecutor) -> None:
         self._threads = threads
@@ -28,8 +28,9 @@ class Place:
         self.running = self._threads.submit(work)
         try:
             return await asyncio.wrap_future(self.running)
-        finally:
+        except asyncio.CancelledError:
             self.give_up()
+            raise
 
     def give_up(self) -> None:
         """Stop work that waits for a thread, and let running work end at its next `check`."""
@@ -52,11 +53,12 @@ class Pool:
 
     Args:
         threads: how many pieces of work run at once.
-        queue: how many more requests may be held, whether uploading or waiting.
+        queue: how many more requests may wait for them.
     """
 
     def __init__(self, threads: int, queue: int) -> None:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="picture")
+        self._size = threads
         self._places = threads + queue
         self._held = 0
 
@@ -76,6 +78,27 @@ class Pool:
         finally:
             place.give_up()
             self._release_after(place.running)
+
+    @contextmanager
+    def places(self, most: int) -> Iterator[list[Place]]:
+        """Hold places for a request with many pictures, or refuse it at once.
+
+        One for sure, and beyond it at most one a thread, while that leaves room for somebody else.
+        Whoever puts a picture at a time in each is fair: threads take work in the order in which it
+        came, so a request that comes later waits for as many of these pictures as there are places,
+        and not for all of them.
+
+        Args:
+            most: how many can be used; at least 1.
+
+        Raises:
+            RequestError: `overloaded`.
+        """
+        with ExitStack() as held:
+            places = [held.enter_context(self.place())]
+            while len(places) < min(most, self._size) and self._held + 1 < self._places:
+                places.append(held.enter_context(self.place()))
+            yield places
 
     def close(self) -> None:
         """Let running work end and drop what has not started."""

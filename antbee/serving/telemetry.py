@@ -1,11 +1,13 @@
 """A request's id, its line in the access log, and its count in the metrics."""
 
+import json
 import logging
 import random
 import re
 import time
 from collections.abc import Collection
-from typing import Final
+from datetime import UTC, datetime
+from typing import Any, Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -47,17 +49,20 @@ class Telemetry:
         try:
             await self._app(scope, receive, exchange.send)
         finally:
-            seconds = time.perf_counter() - exchange.began
+            seconds = exchange.end()
             path = scope["path"] if scope["path"] in self._paths else OTHER
             self._metrics.answered(path, exchange.status, seconds)
             if path not in QUIET:
-                log.info("%s %.1fms", exchange, 1000 * seconds)
+                log.info("%s", exchange)
 
 
 class _Exchange:
+    """One request and its answer."""
+
     def __init__(self, scope: Scope, send: Send) -> None:
-        self.began = time.perf_counter()
         self.status = 500
+        self._began = time.perf_counter()
+        self._seconds = 0.0
         self._scope = scope
         self._send = send
         self._id = _request_id(scope)
@@ -71,12 +76,27 @@ class _Exchange:
             self._size += len(message.get("body", b""))
         await self._send(message)
 
+    def end(self) -> float:
+        """Return how many seconds it took."""
+        self._seconds = time.perf_counter() - self._began
+        return self._seconds
+
+    def fields(self) -> dict[str, Any]:
+        """What the access log says of it, by the names of its JSON lines."""
+        return {
+            "client": (self._scope["client"] or ("-",))[0],
+            "method": self._scope["method"],
+            # As it came: still percent-encoded, so that no address can forge a line.
+            "path": self._scope.get("raw_path", b"-").decode("latin-1"),
+            "status": self.status,
+            "bytes": self._size,
+            "id": self._id.decode(),
+            "ms": round(1000 * self._seconds, 1),
+        }
+
     def __str__(self) -> str:
-        client = self._scope["client"] or ("-",)
-        # As it came: still percent-encoded, so that no address can forge a line.
-        path = self._scope.get("raw_path", b"-").decode("latin-1")
-        line = f"{client[0]} {self._scope['method']} {path} {self.status} {self._size}B"
-        return f"{line} id={self._id.decode()}"
+        line = "{client} {method} {path} {status} {bytes}B id={id} {ms:.1f}ms"
+        return line.format(**self.fields())
 
 
 def _request_id(scope: Scope) -> bytes:
@@ -87,11 +107,30 @@ def _request_id(scope: Scope) -> bytes:
     return b"%016x" % random.getrandbits(64)
 
 
-def log_to_stderr() -> None:
-    """Write the access log to stderr, unless whoever runs the server has given it a place."""
+class _JsonLines(logging.Formatter):
+    """Writes an `_Exchange` as one JSON object."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Write one line; `time` is when the answer was complete, in UTC (RFC 3339)."""
+        when = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        (exchange,) = record.args or (None,)
+        fields = exchange.fields() if isinstance(exchange, _Exchange) else {}
+        return json.dumps({"time": when, **fields})
+
+
+LINES: Final = {"text": logging.Formatter("%(asctime)s %(message)s"), "json": _JsonLines()}
+"""How the access log is written, by the values of `ANTBEE_LOG`."""
+
+
+def log_to_stderr(lines: str = "text") -> None:
+    """Write the access log to stderr, unless whoever runs the server has given it a place.
+
+    Args:
+        lines: a key of `LINES`.
+    """
     if not log.handlers:
         handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+        handler.setFormatter(LINES[lines])
         log.addHandler(handler)
         log.setLevel(logging.INFO)
         log.propagate = False

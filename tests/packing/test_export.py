@@ -7,7 +7,7 @@ import onnx
 import pytest
 import torch
 
-from antbee.artifact import ONNX, WEIGHTS, PackedModel, read_model, write_model
+from antbee.artifact import HEAD, ONNX, WEIGHTS, PackedModel, read_model, write_model
 from antbee.packing.export import export_onnx, export_weights
 from antbee.packing.gate import compare
 from antbee.predictor import load_predictor
@@ -33,7 +33,7 @@ def test_graph_is_one_valid_file(packed: PackedModel) -> None:
     """The graph passes ONNX's own checker and has no weights elsewhere."""
     onnx.checker.check_model(str(packed.folder / ONNX), full_check=True)
 
-    assert {path.name for path in packed.folder.iterdir()} == {"model.json", ONNX, WEIGHTS}
+    assert {path.name for path in packed.folder.iterdir()} == {"model.json", ONNX, WEIGHTS, HEAD}
 
 
 def test_weights_are_plain_tensors(packed: PackedModel) -> None:

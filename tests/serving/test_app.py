@@ -1,7 +1,9 @@
 """Our routes in front of BentoML's application."""
 
 import asyncio
+import json
 import logging
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -15,6 +17,11 @@ from starlette.types import Message
 
 from antbee.serving.app import create_app
 from antbee.serving.metrics import Metrics
+from antbee.serving.settings import Settings
+from antbee.serving.telemetry import LINES
+
+SETTINGS = Settings(max_body_mb=0.001)
+ORIGIN = "https://pages.example"
 
 
 async def hello(_: Request) -> Response:
@@ -27,11 +34,14 @@ async def broken(_: Request) -> Response:
     raise KeyError("secret")
 
 
-def build(metrics: Metrics, bentoml_app: Starlette | None = None) -> Starlette:
-    """Build an application with two routes of ours."""
-    ours = [Route("/hello", hello), Route("/broken", broken)]
-    theirs = [Route("/", hello), Route("/predict", hello), Route("/schema.json", hello)]
-    return create_app(bentoml_app or Starlette(routes=theirs), ours, metrics, 1000)
+def build(
+    metrics: Metrics, bentoml_app: Starlette | None = None, settings: Settings = SETTINGS
+) -> Starlette:
+    """Build an application with two routes of ours, and a page."""
+    ours = [Route("/hello", hello), Route("/broken", broken), Route("/livez", hello)]
+    theirs = [Route("/", broken), Route("/predict", hello), Route("/schema.json", hello)]
+    app = bentoml_app or Starlette(routes=theirs)
+    return create_app(app, ours, [Route("/", hello)], metrics, settings)
 
 
 def ask(path: str, method: str = "GET", **headers: str) -> httpx.Response:
@@ -51,8 +61,8 @@ def ask_app(app: Starlette, path: str, method: str = "GET", **headers: str) -> h
 
 
 @pytest.mark.parametrize("path", ["/", "/schema.json"])
-def test_bentoml_answers_what_is_its_own(path: str) -> None:
-    """BentoML's page and the schema that its clients ask for are passed on."""
+def test_page_is_ours_and_the_schema_bentomls(path: str) -> None:
+    """The page takes the place of BentoML's; the schema that its clients ask for is passed on."""
     assert ask(path).text == "hello"
 
 
@@ -135,6 +145,48 @@ def test_one_line_a_request(caplog: pytest.LogCaptureFixture) -> None:
     assert first.startswith("127.0.0.1 GET /hello 200 5B id=me ")
     assert first.endswith("ms")
     assert second.startswith("127.0.0.1 GET /a%0Ab 404 ")
+
+
+def test_access_log_in_json() -> None:
+    """A line in JSON says what a plain one does, in an object, and when."""
+    lines: list[str] = []
+
+    class Keep(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            lines.append(LINES["json"].format(record))
+
+    log, handler = logging.getLogger("antbee.access"), Keep()
+    log.addHandler(handler)
+    try:
+        ask("/hello", **{"X-Request-ID": "me"})
+    finally:
+        log.removeHandler(handler)
+    (line,) = map(json.loads, lines)
+
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", line.pop("time"))
+    assert 0 <= line.pop("ms") < 10_000
+    expected = {"client": "127.0.0.1", "method": "GET", "path": "/hello", "status": 200}
+    assert line == {**expected, "bytes": 5, "id": "me"}
+
+
+@pytest.mark.parametrize(("origins", "allowed"), [((ORIGIN,), ORIGIN), (("*",), "*")])
+def test_pages_of_named_origins_may_ask(origins: tuple[str, ...], allowed: str) -> None:
+    """A browser hears that it may hand over any answer, an error's included, with our headers."""
+    app = build(Metrics(), settings=Settings(cors_origins=origins))
+    for path in ("/hello", "/nothing"):
+        answer = ask_app(app, path, Origin=ORIGIN)
+
+        assert answer.headers["access-control-allow-origin"] == allowed
+        assert "X-Probability" in answer.headers["access-control-expose-headers"]
+
+
+def test_pages_of_other_origins_may_not() -> None:
+    """Other origins hear nothing of it, and by default nobody does."""
+    app = build(Metrics(), settings=Settings(cors_origins=(ORIGIN,)))
+
+    for other in ("https://pages.example.org", "http://pages.example", "null"):
+        assert "access-control-allow-origin" not in ask_app(app, "/hello", Origin=other).headers
+    assert "access-control-allow-origin" not in ask("/hello", Origin=ORIGIN).headers
 
 
 def test_requests_are_counted_by_known_paths() -> None:

@@ -1,11 +1,21 @@
 """The API's description."""
 
+import base64
+import json
+
+import pytest
 from openapi_spec_validator import validate
 
 from antbee.errors import STATUS
-from antbee.serving.openapi import document
+from antbee.images import decode_image
+from antbee.serving import page
+from antbee.serving.auth import OPEN
+from antbee.serving.metrics import Metrics
+from antbee.serving.openapi import EXAMPLE, document
+from antbee.serving.routes import Routes
 
 DOCUMENT = document("name:version", ("a", "b"))
+ROUTES = Routes(lambda: pytest.fail("no service"), Metrics(), has_key=False).all()
 
 
 def test_document_is_valid() -> None:
@@ -14,12 +24,40 @@ def test_document_is_valid() -> None:
 
 
 def test_every_route_is_described() -> None:
-    """Each route of the service has its entry."""
+    """Each route of the service has its entry, with its own method; the page's files have none."""
     expected = {
-        "/predict", "/model", "/ping", "/livez", "/readyz", "/health", "/docs.json", "/metrics"
-    }  # fmt: skip
+        (route.path, method.lower())
+        for route in (*ROUTES, *page.routes)
+        for method in set(route.methods or ()) - {"HEAD"}
+        if not route.path.startswith("/page/")
+    }
+    described = {(path, name) for path, item in DOCUMENT["paths"].items() for name in item}
 
-    assert expected == set(DOCUMENT["paths"])
+    assert described == expected
+
+
+def test_example_is_a_picture() -> None:
+    """The picture to try with is one that is read."""
+    assert decode_image(base64.b64decode(EXAMPLE)).size == (16, 16)
+
+
+def test_key_is_asked_for_where_it_is_needed() -> None:
+    """A server with a key says which routes need it; one without does not mention any."""
+    locked = document("name:version", ("a", "b"), has_key=True)
+    validate(locked)
+    needed = {
+        path
+        for path, item in locked["paths"].items()
+        for operation in item.values()
+        if operation.get("security", locked["security"])
+    }
+
+    assert needed == {"/predict", "/v1/predict", "/explain", "/model", "/docs.json", "/metrics"}
+    assert needed.isdisjoint(OPEN)
+    for path in needed:
+        for operation in locked["paths"][path].values():
+            assert "401" in operation["responses"]
+    assert "security" not in json.dumps(DOCUMENT)
 
 
 def test_errors_list_every_code() -> None:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -38,6 +39,59 @@ def test_places_are_threads_and_queue() -> None:
             pass
 
     assert caught.value.code == "overloaded"
+
+
+@pytest.mark.parametrize(
+    ("threads", "queue", "taken", "wanted", "expected"),
+    [
+        (4, 8, 0, 32, 4),  # no more than threads
+        (4, 8, 0, 2, 2),  # no more than pictures
+        (4, 2, 2, 32, 3),  # one is left for somebody else
+        (4, 2, 5, 32, 1),  # one for sure
+        (1, 0, 0, 32, 1),
+    ],
+)
+def test_many_pictures_take_few_places(
+    threads: int, queue: int, taken: int, wanted: int, expected: int
+) -> None:
+    """Many pictures get a place a thread at most, and beyond the first only what others leave."""
+    pool = Pool(threads, queue)
+    with contextlib.ExitStack() as held:
+        for _ in range(taken):
+            held.enter_context(pool.place())
+
+        assert len(held.enter_context(pool.places(wanted))) == expected
+
+
+def test_many_pictures_are_refused_where_there_is_no_place() -> None:
+    """Without any place, many pictures are refused like one; afterwards all places are free."""
+    pool = Pool(1, 1)
+    with pool.places(9), pool.place(), pytest.raises(RequestError) as caught, pool.places(9):
+        pass
+
+    assert caught.value.code == "overloaded"
+    with pool.place(), pool.place():
+        pass
+
+
+def test_a_place_is_used_again_and_again() -> None:
+    """Work after work runs in one place, also after work that failed."""
+    pool, checked = Pool(1, 0), []
+
+    def work(place: Place) -> None:
+        place.check()
+        checked.append(place)
+
+    async def several() -> None:
+        with pool.place() as place:
+            with pytest.raises(ZeroDivisionError):
+                await place.run(lambda: 1 // 0)
+            for _ in range(2):
+                await place.run(partial(work, place))
+
+    asyncio.run(several())
+
+    assert len(checked) == 2
 
 
 def test_a_place_is_given_back() -> None:

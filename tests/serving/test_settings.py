@@ -38,6 +38,56 @@ def test_values_are_read() -> None:
     assert (settings.max_body, settings.max_pixels) == (2_500_000, 1_000_000)
 
 
+def test_guards_and_log_are_read() -> None:
+    """Key, origins, the most pictures and the log's form are read; by default all are open."""
+    told = read_settings(
+        {
+            "ANTBEE_API_KEY": "k3y!",
+            "ANTBEE_CORS_ORIGINS": "https://a.example, http://localhost:8080,http://[::1]:1",
+            "ANTBEE_MAX_IMAGES": "5",
+            "ANTBEE_LOG": "json",
+        }
+    )
+    usual = read_settings({})
+
+    origins = ("https://a.example", "http://localhost:8080", "http://[::1]:1")
+    assert (told.api_key, told.cors_origins, told.max_images) == ("k3y!", origins, 5)
+    assert (usual.api_key, usual.cors_origins, usual.max_images) == (None, (), 32)
+    assert (told.log, usual.log) == ("json", "text")
+    assert read_settings({"ANTBEE_CORS_ORIGINS": "*"}).cors_origins == ("*",)
+
+
+@pytest.mark.parametrize("value", ["", "two words", "tab\t", "schlüssel", "line\n"])
+def test_secret_is_not_repeated(value: str) -> None:
+    """A key that no header can carry is refused by its name alone: logs are read by many."""
+    with pytest.raises(SettingsError, match=r"^ANTBEE_API_KEY: it must be ASCII") as caught:
+        read_settings({"ANTBEE_API_KEY": value})
+
+    assert not value or value not in str(caught.value)
+    assert "k3y!" not in repr(Settings(api_key="k3y!"))
+
+
+def test_downloads_are_off_and_bounded() -> None:
+    """Addresses are fetched only where that is asked for, few at once and not for long."""
+    usual = read_settings({})
+    told = read_settings({"ANTBEE_DOWNLOAD_THREADS": "2", "ANTBEE_DOWNLOAD_TIMEOUT": "0.5"})
+
+    assert (usual.allow_urls, usual.download_threads, usual.download_timeout) == (False, 5, 10)
+    assert (told.allow_urls, told.download_threads, told.download_timeout) == (False, 2, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        *((word, True) for word in ("on", "TRUE", "yes", "1")),
+        *((word, False) for word in ("off", "False", "no", "0")),
+    ],
+)
+def test_switches(value: str, *, expected: bool) -> None:
+    """A switch understands the usual words, in capitals or not."""
+    assert read_settings({"ANTBEE_ALLOW_URLS": value}).allow_urls is expected
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -50,7 +100,18 @@ def test_values_are_read() -> None:
         ("ANTBEE_THREADS", "2.5"),
         ("ANTBEE_QUEUE", "-1"),
         ("ANTBEE_TIMEOUT", ""),
+        ("ANTBEE_ALLOW_URLS", "maybe"),
+        ("ANTBEE_ALLOW_URLS", ""),
+        ("ANTBEE_DOWNLOAD_THREADS", "0"),
+        ("ANTBEE_DOWNLOAD_TIMEOUT", "0"),
         ("ANTBEE_RUNTIME", "ONNX"),
+        ("ANTBEE_MAX_IMAGES", "0"),
+        ("ANTBEE_LOG", "xml"),
+        ("ANTBEE_CORS_ORIGINS", ""),
+        ("ANTBEE_CORS_ORIGINS", "example.com"),
+        ("ANTBEE_CORS_ORIGINS", "https://a.example/"),
+        ("ANTBEE_CORS_ORIGINS", "https://*.example"),
+        ("ANTBEE_CORS_ORIGINS", "*,https://a.example"),
         ("WEB_CONCURRENCY", "auto"),
     ],
 )
