@@ -17,17 +17,22 @@ from gunicorn.workers import gasgi
 PATIENCE: Final = 15.0
 """Seconds in which a request's headers must have come: all of them, from the first byte on, or from
 the connection's begin."""
-LINGER: Final = 3.0
-"""Seconds for which a stopping worker still answers on idle connections, telling each client not to
-come back, before it ends them: whoever is just sending a request there loses it otherwise."""
+NOTICE: Final = 1.0
+"""Seconds for which a worker that is to stop goes on as before, but for telling each client not to
+come back. A connection that was promised to be kept is not closed in the moment after, and the
+master closes its copy of the listening sockets first: who connects to that alone is reset."""
+LINGER: Final = 2.0
+"""Seconds after that for which it still answers on idle connections, before it ends them: whoever
+is just sending a request there loses it otherwise."""
 
 
 class Connection(ASGIProtocol):  # type: ignore[misc]  # gunicorn ships no types
     """A connection that ends by itself when it brings no request.
 
-    gunicorn's protocol is an `asyncio.Protocol`. Beyond that, this class relies on
-    `_on_headers_complete`, which the parser calls, on `_awaiting_request` and on
-    `_keepalive_timeout`, which ends the connection.
+    gunicorn's protocol is an `asyncio.Protocol`. Beyond that, this class relies on `req_count`,
+    `_awaiting_request` and `_closed`, on `_on_headers_complete`, which the parser calls, on
+    `_will_close`, which decides what an answer says, and on `_keepalive_timeout`, which ends the
+    connection.
     """
 
     worker: "Worker"
@@ -77,18 +82,40 @@ class Connection(ASGIProtocol):  # type: ignore[misc]  # gunicorn ships no types
         self._headers_came()
         return bool(super()._on_headers_complete())
 
+    def _will_close(self, *args: Any) -> bool:  # noqa: ANN401 - gunicorn's own
+        return self.worker.stopping or super()._will_close(*args)
+
 
 class Worker(gasgi.ASGIWorker):  # type: ignore[misc]  # gunicorn ships no types
-    """Runs the application; `worker_connections` is how many connections it holds at most."""
+    """Runs the application; `worker_connections` is how many connections it holds at most.
+
+    Attributes:
+        connections: those that are open, in the order in which they came.
+        stopping: whether it has been told to stop.
+    """
 
     def __init__(self, *args: Any) -> None:  # noqa: ANN401 - gunicorn's own
+        self.stopping = False
         super().__init__(*args)
-        self.connections: dict[Connection, None] = {}  # in the order in which they came
+        self.connections: dict[Connection, None] = {}
 
     def init_process(self) -> None:
         """Serve, in a process of its own, until told to stop."""
         gasgi.ASGIProtocol = Connection  # the name by which the worker makes its connections
         super().init_process()
+
+    @property
+    def alive(self) -> bool:
+        """What gunicorn sets to False when the worker is to stop; here it is so `NOTICE` later."""
+        return self._alive
+
+    @alive.setter
+    def alive(self, alive: bool) -> None:
+        if alive or self._quick_shutdown:
+            self._alive = alive
+        elif not self.stopping:
+            self.stopping = True
+            self.loop.call_later(NOTICE, setattr, self, "_alive", False)
 
     def admit(self, connection: Connection) -> None:
         """Hold a new connection; where that is one too many, end an idle one for it.
@@ -105,8 +132,6 @@ class Worker(gasgi.ASGIWorker):  # type: ignore[misc]  # gunicorn ships no types
             self.connections[connection] = None
 
     async def _shutdown(self) -> None:
-        # gunicorn calls this once the worker is to stop; every answer from now on ends its
-        # connection, and says so.
         if self._quick_shutdown:
             await super()._shutdown()
             return

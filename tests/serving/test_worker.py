@@ -18,7 +18,7 @@ APP = """
 import asyncio
 import antbee.serving.worker as worker
 
-worker.PATIENCE, worker.LINGER = 0.6, 1.0
+worker.PATIENCE, worker.NOTICE, worker.LINGER = 0.6, 0.5, 0.5
 
 async def app(scope, receive, send):
     assert scope["type"] == "http"

@@ -2,12 +2,13 @@
 
 `FULL=1` makes every test as long as a release deserves; otherwise they are as short as they can be
 and still fail. `CHECKPOINT` and `DATA` name what is packed and posted; without them, a network is
-trained on the drawn pictures for one epoch.
+trained on the drawn pictures for one epoch. `IMAGE` is an image that is there already.
 """
 
 import io
 import json
 import os
+import secrets
 import subprocess
 import sys
 import time
@@ -81,16 +82,26 @@ def _python(*arguments: str, home: Path) -> str:
 
 
 @pytest.fixture(scope="session")
-def image(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Build the image."""
+def image(request: pytest.FixtureRequest, scale: Scale) -> Iterator[str]:
+    """Build the image, or take `IMAGE`."""
     if "IMAGE" in os.environ:
         yield os.environ["IMAGE"]
         return
-    home = request.getfixturevalue("home")
+    name = f"antbee-test:{secrets.token_hex(4)}"  # others may be testing on the same engine
     began = time.monotonic()
-    settings = {"DOCKER_BUILD_ARGS": f"--network=host {os.environ.get('DOCKER_BUILD_ARGS', '')}"}
+    _build(request.getfixturevalue("home"), name, cached=scale is not FULL)
+    FIGURES["seconds to build the image"] = round(time.monotonic() - began, 1)
+    size = int(docker("image", "inspect", "--format", "{{.Size}}", name))
+    FIGURES["megabytes of the image"] = round(size / 1e6, 1)
+    yield name
+    docker("image", "rm", name)
+
+
+def _build(home: Path, name: str, *, cached: bool) -> None:
+    options = [os.environ.get("DOCKER_BUILD_ARGS", ""), "--network=host"]
+    settings = {"DOCKER_BUILD_ARGS": " ".join(options if cached else [*options, "--no-cache"])}
     run = subprocess.run(
-        ["sh", "heroku/build.sh", "ant_bee_classifier:latest", "antbee:test"],  # noqa: S607 - sh is everywhere
+        ["sh", "heroku/build.sh", "ant_bee_classifier:latest", name],  # noqa: S607 - sh is everywhere
         cwd=REPOSITORY,
         env=environment(home, **settings),
         capture_output=True,
@@ -98,11 +109,6 @@ def image(request: pytest.FixtureRequest) -> Iterator[str]:
         check=False,
     )
     assert run.returncode == 0, run.stderr
-    FIGURES["seconds to build the image"] = round(time.monotonic() - began, 1)
-    size = int(docker("image", "inspect", "--format", "{{.Size}}", "antbee:test"))
-    FIGURES["megabytes of the image"] = round(size / 1e6, 1)
-    yield run.stdout.strip()
-    docker("image", "rm", "antbee:test")
 
 
 @pytest.fixture(scope="module")
