@@ -7,6 +7,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from antbee.errors import RequestError
+from antbee.serving.answers import error_answer
 from antbee.serving.api import Api
 from antbee.serving.metrics import CONTENT_TYPE, Metrics
 from antbee.serving.openapi import document
@@ -70,8 +72,10 @@ class Routes:
 
     async def ready(self, _: Request) -> Response:
         """Answer whether pictures can be classified."""
-        ready = self._api().classifier.ready
-        return JSONResponse({"status": "ok" if ready else "loading"}, 200 if ready else 503)
+        if not self._api().classifier.ready:
+            message = "the model is still loading: try again in a second"
+            return error_answer(RequestError("not_ready", message))
+        return JSONResponse({"status": "ok"})
 
     async def metrics(self, _: Request) -> Response:
         """Give what was counted, for Prometheus."""
