@@ -75,11 +75,8 @@ draw_picture() {
     picture=${PICTURE:-}
     [ -z "$picture" ] || { [ -r "$picture" ] || fail "PICTURE=$picture cannot be read"; return 0; }
     picture=$scratch/picture.bmp
-    # A green square of 64 by 64 pixels: a bitmap's header, then its pixels.
-    printf 'BM\066\060\000\000\000\000\000\000\066\000\000\000\050\000\000\000\100\000\000\000' >"$picture"
-    printf '\100\000\000\000\001\000\030\000\000\000\000\000\000\060\000\000' >>"$picture"
-    printf '\000\000\000\000\000\000\000\000\000\000\000\000\000\000\000\000' >>"$picture"
-    awk 'BEGIN { for (i = 0; i < 4096; i++) printf "%s", " ~ " }' >>"$picture"
+    python3 -B -c 'import sys; sys.path[:0] = sys.argv[1:]; from smoke import PICTURE
+sys.stdout.buffer.write(PICTURE)' "$here" >"$picture"
 }
 
 wait_until_ready() { # URL SECONDS

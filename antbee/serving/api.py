@@ -47,7 +47,6 @@ class Api:
         fetch: Fetch | None = None,
     ) -> None:
         self.classifier = Classifier(model, tag, settings, metrics)
-        self._tag = tag
         self._settings = settings
         self._metrics = metrics
         self._fetch = fetch
@@ -60,7 +59,7 @@ class Api:
         async def answer(hold: Hold) -> Response:
             prediction = await self._one(request, hold, self.classifier.predict)
             self._metrics.predicted(prediction.label, prediction.probability)
-            return prediction_answer(prediction, self._tag)
+            return prediction_answer(prediction, self.classifier.tag)
 
         return await self._answer(answer)
 
@@ -136,7 +135,7 @@ class Api:
         except TimeoutError:
             return error_body(self._counted(self._late()))
         self._metrics.predicted(prediction.label, prediction.probability)
-        return prediction_body(prediction, self._tag)
+        return prediction_body(prediction, self.classifier.tag)
 
     async def _predict_in_turn(self, sent: Sent, turns: "_Turns") -> Prediction:
         if isinstance(sent, RequestError):

@@ -9,8 +9,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from antbee.errors import RequestError
 from antbee.serving.answers import error_answer
 from antbee.serving.metrics import Metrics
+from antbee.serving.telemetry import PROBES
 
-OPEN: Final = frozenset({"/livez", "/readyz", "/health", "/healthz", "/ping"})
+OPEN: Final = PROBES | {"/ping"}
 """Paths that machines ask without a key: they tell nothing but that the server is there."""
 _HOW: Final = "send the server's key in a header: Authorization: Bearer KEY"
 

@@ -7,7 +7,6 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 from PIL import Image
@@ -22,7 +21,6 @@ from antbee.serving import heatmap
 from antbee.serving.metrics import Metrics
 from antbee.serving.settings import Settings
 
-Result = TypeVar("Result")
 Check = Callable[[], None]
 """Called between the steps; what it raises ends the work."""
 

@@ -13,7 +13,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from antbee.serving.metrics import Metrics
 
-QUIET: Final = frozenset({"/livez", "/readyz", "/health", "/healthz", "/metrics"})
+PROBES: Final = frozenset({"/livez", "/readyz", "/health", "/healthz"})
+"""Paths that tell machines whether the server is there, and nothing else."""
+QUIET: Final = PROBES | {"/metrics"}
 """Paths that machines ask every few seconds: counted, not logged."""
 OTHER: Final = "other"
 """The metrics' name for every path that is not ours."""
