@@ -1,7 +1,10 @@
 """Arrays to predictions."""
 
 import dataclasses
+import os
 import shutil
+import subprocess
+import sys
 import time
 import weakref
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +25,7 @@ from antbee.predictor import (
     probabilities,
     to_prediction,
 )
-from tests.conftest import LABELS
+from tests.conftest import LABELS, REPOSITORY
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +41,21 @@ def test_runtimes_agree(packed: PackedModel, batch: Floats) -> None:
     assert [(3, len(LABELS)), (3, 512, 7, 7)] == [output.shape for output in onnx]
     for ours, reference in zip(onnx, torch, strict=True):
         assert np.abs(ours - reference).max() < 1e-4
+
+
+def test_nothing_is_reported(packed: PackedModel, tmp_path: Path) -> None:
+    """ONNX Runtime keeps no identifier of the machine and no log to be sent."""
+    code = (
+        "import sys; from pathlib import Path; from antbee.artifact import read_model; "
+        "from antbee.predictor import load_predictor; "
+        "load_predictor(read_model(Path(sys.argv[1])), 'onnx')"
+    )
+    alone = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+
+    command = [sys.executable, "-B", "-c", code, packed.folder]
+    subprocess.run(command, env=alone, cwd=REPOSITORY, check=True)
+
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
