@@ -17,6 +17,7 @@ from antbee.activation import load_head
 from antbee.artifact import read_model
 from antbee.command import exit_on_error
 from antbee.errors import ModelError
+from antbee.machine import give_back_large_memory
 from antbee.predictor import check_runtime
 from antbee.serving import page
 from antbee.serving.api import Api
@@ -59,7 +60,7 @@ class App(bentoml.Service[Any]):
 
     def to_asgi(self, is_main: bool = True) -> Starlette:
         """Make the ASGI application; every server asks for it once."""
-        routes = Routes(api, metrics, has_key=settings.api_key is not None).all()
+        routes = Routes(api, metrics, settings).all()
         return create_app(super().to_asgi(is_main), routes, page.routes, metrics, settings)
 
 
@@ -72,6 +73,7 @@ class AntBeeClassifier:
     packed = packed
 
     def __init__(self) -> None:
+        give_back_large_memory()
         model = read_model(Path(self.packed.path))
         self.downloader = downloader()
         fetch = self.downloader.fetch if self.downloader is not None else None

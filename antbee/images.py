@@ -28,6 +28,12 @@ _SIGNATURES: Final = {
     "BMP": re.compile(rb"BM"),
 }
 """The formats that are read, by Pillow's names, and how a file of each begins."""
+_SCAN: Final = b"\xff\xda"
+_END: Final = b"\xff\xd9"
+_MARKER: Final = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]", re.DOTALL)
+"""A JPEG's markers, but for those without a segment (ITU-T T.81, section B.1.1.3)."""
+_RUN_LENGTHS: Final = (1, 2)
+"""What a BMP's header calls run lengths: BI_RLE8 and BI_RLE4."""
 _UPRIGHT: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -67,6 +73,15 @@ MAX_PIXELS: Final = MAX_MEGAPIXELS * 1_000_000
 LARGE: Final = 1_000_000
 """Pixels from which on a picture takes so much memory that several at once must be thought about:
 while it is decoded, up to 9 bytes for each, and 19 in a WebP file."""
+MAX_SIDE: Final = 65_535
+"""Pixels of a side, as many as JPEG and GIF can say. A row takes memory of its own, so a picture
+one pixel wide would take several times what its pixels do."""
+MAX_SCANS: Final = 100
+"""Scans of a JPEG, of which encoders write about ten; Skia draws the line here, too. Each goes
+through the whole picture, and fits in 50 bytes: a file may keep a core busy for many minutes."""
+MAX_RUN_BYTES: Final = 1_000_000
+"""Bytes of a BMP in run lengths, which only drawings come in. Pillow decodes these in Python: ten
+megabytes take seconds, in which the other threads hardly come to anything."""
 REDUCING_GAP: Final = 2
 """How many times larger than needed a JPEG decoded at reduced scale stays; Pillow's own choice for
 thumbnails. The decoder averages whole blocks, and the filter after it needs pixels to weigh."""
@@ -122,6 +137,8 @@ def decode_image(
     try:
         image = Image.open(io.BytesIO(data), formats=tuple(_SIGNATURES))
         _check_size(image, max_pixels)
+        _check_scans(image, data)
+        _check_runs(image, data)
         full = image.width * image.height
         if shorter_side is not None:
             _reduce(image, shorter_side)
@@ -181,6 +198,39 @@ def _check_size(image: Image.Image, max_pixels: int) -> None:
             f"the picture is {image.width} by {image.height} pixels; "
             f"at most {max_pixels / 1e6:g} megapixels are accepted: send a smaller one",
         )
+    if max(image.size) > MAX_SIDE:
+        raise ImageError(
+            "image_too_large",
+            f"the picture is {image.width} by {image.height} pixels; "
+            f"a side may have at most {MAX_SIDE}: send a smaller one",
+        )
+
+
+def _check_scans(image: Image.Image, data: bytes) -> None:
+    # Looking at every marker takes its time, and hardly any file needs it.
+    if image.format not in ("JPEG", "MPO") or data.count(_SCAN) <= MAX_SCANS:
+        return
+    if _scans(data) > MAX_SCANS:
+        message = f"the JPEG comes in more than {MAX_SCANS} scans: save it anew"
+        raise ImageError("corrupt_image", message)
+
+
+def _check_runs(image: Image.Image, data: bytes) -> None:
+    if image.info.get("compression") in _RUN_LENGTHS and len(data) > MAX_RUN_BYTES:
+        raise ImageError(
+            "image_too_large",
+            f"a BMP in run lengths may have at most {MAX_RUN_BYTES / 1e6:g} MB: save it as PNG",
+        )
+
+
+def _scans(data: bytes) -> int:
+    """Count a JPEG's scans, up to one too many: not what looks like some in a film behind it."""
+    scans, marker = 0, _MARKER.search(data, 2)
+    while marker is not None and marker[0] != _END and scans <= MAX_SCANS:
+        scans += marker[0] == _SCAN
+        length = int.from_bytes(data[marker.end() : marker.end() + 2], "big")
+        marker = _MARKER.search(data, marker.end() + length)
+    return scans
 
 
 def _reduce(image: Image.Image, shorter_side: int) -> None:

@@ -62,11 +62,13 @@ class Running:
         url: where pictures are sent.
         process: the first of its processes.
         ready_s: seconds from its start to the first 200 on its readiness route.
+        log: what it prints.
     """
 
     url: str
     process: subprocess.Popen[bytes]
     ready_s: float
+    log: Path
 
 
 def _python(arguments: str) -> tuple[str, ...]:
@@ -155,7 +157,7 @@ def running(server: Server, tag: str, model: Path) -> Iterator[Running]:
                 said = log.read().decode(errors="replace")[-2000:]
                 raise SystemExit(f"error: {server.name} did not start:\n{said}")
             url = f"http://127.0.0.1:{port}/predict"
-            yield Running(url, process, time.perf_counter() - began)
+            yield Running(url, process, time.perf_counter() - began, Path(log.name))
         finally:
             stop(process)
 

@@ -139,6 +139,49 @@ def test_too_many_pixels_are_refused_undecoded() -> None:
     assert _error(huge).code == "image_too_large"
 
 
+@pytest.mark.parametrize("size", [(70_000, 1), (1, 70_000)])
+def test_too_long_sides_are_refused(size: tuple[int, int]) -> None:
+    """A picture of few pixels, but of more rows or columns than any camera has, is too large."""
+    assert _error(encode(Image.new("1", size), "PNG")).code == "image_too_large"
+
+
+@pytest.mark.parametrize(("count", "refused"), [(90, False), (100, True), (20_000, True)])
+def test_too_many_scans_are_refused(count: int, refused: bool) -> None:
+    """A JPEG that goes over its pixels again and again is refused before it is decoded."""
+    data = encode(noise(64, 64), progressive=True)
+    scans = data[_tables_of_last_scan(data) : -2]
+    again = data[:-2] + scans * count + data[-2:]
+
+    if refused:
+        assert "scans" in str(_error(again))
+    else:
+        assert decode_image(again).size == (64, 64)
+
+
+def test_what_lies_behind_a_jpeg_has_no_scans() -> None:
+    """A phone's photo with a film behind it is read, whatever the film's bytes look like."""
+    film = b"\xff\xda\x00\x08" * 1000
+
+    assert decode_image(encode(noise(64, 64)) + film).size == (64, 64)
+
+
+def _tables_of_last_scan(data: bytes) -> int:
+    return data.rindex(b"\xff\xc4", 0, data.rindex(b"\xff\xda"))
+
+
+@pytest.mark.parametrize(("rows", "refused"), [(8, False), (9, True)])
+def test_too_many_runs_are_refused(rows: int, refused: bool) -> None:
+    """A BMP in run lengths is decoded slowly, so it may not be as long as others."""
+    header = struct.pack("<IiiHHIIiiII", 40, 60_000, rows, 1, 8, 1, 0, 0, 0, 0, 0)
+    head = struct.pack("<2sIHHI", b"BM", 0, 0, 0, 14 + len(header) + 1024)
+    data = head + header + bytes(1024) + (b"\1\7" * 60_000 + b"\0\0") * rows
+
+    if refused:
+        assert _error(data).code == "image_too_large"
+    else:
+        assert decode_image(data).size == (60_000, rows)
+
+
 def test_limit_is_inclusive() -> None:
     """A picture of exactly the largest size is accepted, one pixel more is not."""
     data = encode(noise(40, 30), "PNG")

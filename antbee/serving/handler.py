@@ -9,7 +9,7 @@ import json
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
@@ -21,6 +21,7 @@ from antbee.images import looks_like_image
 # A broken form is the client's mistake and is answered; it is no news for the server's log.
 logging.getLogger("python_multipart").setLevel(logging.ERROR)
 
+Found = TypeVar("Found")
 Fetch = Callable[[str], Awaitable[bytes]]
 """Downloads what lies at an address; raises `RequestError`."""
 Hold = Callable[[int], None]
@@ -142,17 +143,11 @@ async def pictures(
     body = await read_body(request, max_body, hold)
     if not body:
         raise RequestError("empty_body", f"the request has no body: {_HOW_MANY}")
-    sent: list[Sent]
     if _is_form(request.headers.get("content-type", "").lower()):
-        sent = [_checked(data) for data in await _files(request, body, _HOW_MANY)]
-    else:
-        sent = [_sent_or_error(entry) for entry in _entries(_parsed(body, _HOW_MANY))]
-    if not sent:
-        raise RequestError("no_image", f"there is no picture in the request: {_HOW_MANY}")
-    if len(sent) > max_images:
-        message = f"there are {len(sent)} pictures: send at most {max_images} in a request"
-        raise RequestError("too_many_images", message)
-    return sent
+        files = _counted(await _files(request, body, _HOW_MANY), max_images)
+        return [_checked(data) for data in files]
+    entries = _counted(_entries(_parsed(body, _HOW_MANY)), max_images)
+    return [_sent_or_error(entry) for entry in entries]
 
 
 async def read_body(request: Request, max_body: int, hold: Hold) -> bytes:
@@ -232,6 +227,16 @@ def _only(files: list[bytes]) -> bytes:
     if isinstance(checked, RequestError):
         raise checked
     return checked
+
+
+def _counted(found: list[Found], max_images: int) -> list[Found]:
+    # Before anything is made of them: a body may hold millions of wrong ones.
+    if not found:
+        raise RequestError("no_image", f"there is no picture in the request: {_HOW_MANY}")
+    if len(found) > max_images:
+        message = f"there are {len(found)} pictures: send at most {max_images} in a request"
+        raise RequestError("too_many_images", message)
+    return found
 
 
 def _checked(data: bytes) -> bytes | RequestError:

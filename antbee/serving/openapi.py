@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from antbee.errors import STATUS
+from antbee.serving.settings import Settings
 
 Json = dict[str, Any]
 
@@ -27,13 +28,14 @@ _SHARE: Final = {"type": "number", "minimum": 0, "maximum": 1}
 _OPEN: Final[Json] = {"security": []}
 
 
-def document(model: str, labels: Sequence[str], *, has_key: bool = False) -> Json:
+def document(model: str, labels: Sequence[str], settings: Settings) -> Json:
     """Describe the API of a server.
 
     Args:
         model: what answers, `name:version`.
         labels: those that it knows.
-        has_key: whether clients need a key.
+        settings: whether clients need a key, how many pictures a request may have, and whether
+            addresses are fetched.
     """
     described: Json = {
         "openapi": "3.0.3",
@@ -43,21 +45,23 @@ def document(model: str, labels: Sequence[str], *, has_key: bool = False) -> Jso
             "description": f"Says which of these a picture shows: {', '.join(labels)}.",
         },
         "servers": [{"url": "/"}],
-        "paths": _paths(labels, has_key=has_key),
-        "components": {"schemas": _schemas(model, labels)},
+        "paths": _paths(labels, settings),
+        "components": {"schemas": _schemas(model, labels, urls=settings.allow_urls)},
     }
-    if has_key:
+    if settings.api_key is not None:
         described["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
         described["security"] = [{"key": []}]
     return described
 
 
-def _paths(labels: Sequence[str], *, has_key: bool) -> Json:
+def _paths(labels: Sequence[str], settings: Settings) -> Json:
     locked: Json = {
         "/predict": {"post": _predict()},
-        "/v1/predict": {"post": _predict_many()},
+        "/v1/predict": {"post": _predict_many(settings.max_images)},
         "/explain": {"post": _explain(labels)},
-        "/model": {"get": _get("What answers: labels, metrics, runtime, gate, provenance")},
+        "/model": {
+            "get": _get("What answers: labels, metrics, calibration, runtime, gate, provenance")
+        },
         "/docs.json": {"get": _get("This description")},
         "/metrics": {"get": _text("Prometheus metrics", "text/plain")},
     }
@@ -70,7 +74,7 @@ def _paths(labels: Sequence[str], *, has_key: bool) -> Json:
         "/": {"get": _text("A page to classify pictures on", "text/html")},
         "/docs": {"get": _text("A page to read this description and to try it", "text/html")},
     }
-    if has_key:
+    if settings.api_key is not None:
         for methods in locked.values():
             for operation in methods.values():
                 operation["responses"]["401"] = _failure(401)
@@ -92,9 +96,10 @@ def _predict() -> Json:
     }
 
 
-def _predict_many() -> Json:
-    pictures = {"type": "array", "items": {"$ref": "#/components/schemas/Picture"}, "minItems": 1}
-    files = {"type": "array", "items": _BINARY, "minItems": 1}
+def _predict_many(most: int) -> Json:
+    some: Json = {"type": "array", "minItems": 1, "maxItems": most}
+    pictures = some | {"items": {"$ref": "#/components/schemas/Picture"}}
+    files = some | {"items": _BINARY}
     return {
         "summary": "Classify several pictures",
         "description": "Answers in the order in which they were sent. One that cannot be answered "
@@ -181,27 +186,30 @@ def _failure(status: int) -> Json:
     return _answer(codes, "Error")
 
 
-def _schemas(model: str, labels: Sequence[str]) -> Json:
+def _schemas(model: str, labels: Sequence[str], *, urls: bool) -> Json:
     one_of = [{"$ref": f"#/components/schemas/{name}"} for name in ("Prediction", "Error")]
     return {
-        "Picture": _picture(),
+        "Picture": _picture(urls=urls),
         "Prediction": _prediction(model, labels),
         "Predictions": _object({"images": {"type": "array", "items": {"oneOf": one_of}}}),
         "Error": _error(),
     }
 
 
-def _picture() -> Json:
+def _picture(*, urls: bool) -> Json:
     data = {
         "type": "string",
         "format": "byte",
+        "minLength": 1,
         "description": "The picture's file in base64; a data URL is accepted too",
         "example": EXAMPLE,
     }
+    if not urls:
+        return _closed({"data": data})
     url = {
         "type": "string",
         "format": "uri",
-        "description": "Where the picture lies, at https://; where the server allows it",
+        "description": "Where the picture lies, at https://, on a public host",
     }
     return {"oneOf": [_closed({"data": data}), _closed({"url": url})]}
 

@@ -12,6 +12,7 @@ from antbee.serving.answers import error_answer
 from antbee.serving.api import Api
 from antbee.serving.metrics import CONTENT_TYPE, Metrics
 from antbee.serving.openapi import document
+from antbee.serving.settings import Settings
 
 
 class Routes:
@@ -20,13 +21,13 @@ class Routes:
     Args:
         api: returns what answers requests with pictures, once the service runs.
         metrics: what `/metrics` shows.
-        has_key: whether clients need a key, for the documentation.
+        settings: for the documentation.
     """
 
-    def __init__(self, api: Callable[[], Api], metrics: Metrics, *, has_key: bool) -> None:
+    def __init__(self, api: Callable[[], Api], metrics: Metrics, settings: Settings) -> None:
         self._api = api
         self._metrics = metrics
-        self._has_key = has_key
+        self._settings = settings
 
     def all(self) -> list[Route]:
         """List them."""
@@ -85,4 +86,4 @@ class Routes:
     async def docs(self, _: Request) -> Response:
         """Describe the API in OpenAPI."""
         found = self._api().classifier
-        return JSONResponse(document(found.tag, found.model.labels, has_key=self._has_key))
+        return JSONResponse(document(found.tag, found.model.labels, self._settings))

@@ -22,6 +22,7 @@ from antbee.predictor import Prediction
 from antbee.serving.answers import error_answer, prediction_answer
 from antbee.serving.openapi import document
 from antbee.serving.page import routes
+from antbee.serving.settings import Settings
 from tests.conftest import encode, free_port
 
 MODEL = "ant_bee_classifier:gw5eqtxfdpqjgax4"
@@ -92,7 +93,9 @@ class Stub:
         return self._locked(request) or JSONResponse(content | self.about)
 
     async def _document(self, request: Request) -> Response:
-        return self._locked(request) or JSONResponse(document(MODEL, self.labels))
+        return self._locked(request) or JSONResponse(
+            document(MODEL, self.labels, Settings(threads=1, queue=1))
+        )
 
     async def _ping(self, _: Request) -> Response:
         return JSONResponse({"success": "pong"})

@@ -29,7 +29,7 @@ class Server:
     ) -> None:
         self.metrics = Metrics()
         self.api = Api(packed, "x:1", settings, self.metrics, fetch)
-        routes = Routes(lambda: self.api, self.metrics, has_key=False).all()
+        routes = Routes(lambda: self.api, self.metrics, settings).all()
         self.app = create_app(Starlette(), routes, [], self.metrics, settings)
 
     @asynccontextmanager

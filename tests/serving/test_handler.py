@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.types import Message
 
 from antbee.errors import RequestError
+from antbee.serving import handler
 from antbee.serving.handler import Coded, Link, Sent, picture_bytes, pictures
 
 LIMIT = 100_000
@@ -282,6 +283,13 @@ def test_many_in_a_form(jpeg: bytes) -> None:
 def test_many_that_cannot_be_told_apart(body: bytes, expected: str) -> None:
     """What is wrong with the request as a whole is one error."""
     assert code_of_many(body) == expected
+
+
+def test_too_many_are_counted_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a list that is too long nothing is made: a body may hold millions of wrong entries."""
+    monkeypatch.setattr(handler, "_sent", lambda _: pytest.fail("an entry was looked at"))
+
+    assert code_of_many(b'{"images": [' + b"{}," * 1000 + b"{}]}") == "too_many_images"
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from dataclasses import replace
 
 import pytest
 from openapi_spec_validator import validate
@@ -13,9 +14,11 @@ from antbee.serving.auth import OPEN
 from antbee.serving.metrics import Metrics
 from antbee.serving.openapi import EXAMPLE, document
 from antbee.serving.routes import Routes
+from antbee.serving.settings import Settings
 
-DOCUMENT = document("name:version", ("a", "b"))
-ROUTES = Routes(lambda: pytest.fail("no service"), Metrics(), has_key=False).all()
+SETTINGS = Settings(threads=1, queue=1)
+DOCUMENT = document("name:version", ("a", "b"), SETTINGS)
+ROUTES = Routes(lambda: pytest.fail("no service"), Metrics(), SETTINGS).all()
 
 
 def test_document_is_valid() -> None:
@@ -43,7 +46,7 @@ def test_example_is_a_picture() -> None:
 
 def test_key_is_asked_for_where_it_is_needed() -> None:
     """A server with a key says which routes need it; one without does not mention any."""
-    locked = document("name:version", ("a", "b"), has_key=True)
+    locked = document("name:version", ("a", "b"), replace(SETTINGS, api_key="k"))
     validate(locked)
     needed = {
         path
@@ -58,6 +61,21 @@ def test_key_is_asked_for_where_it_is_needed() -> None:
         for operation in locked["paths"][path].values():
             assert "401" in operation["responses"]
     assert "security" not in json.dumps(DOCUMENT)
+
+
+def test_limits_are_the_server_s() -> None:
+    """Clients learn how many pictures a request may have, and that addresses are fetched, if so."""
+    many, fetching = (
+        document("name:version", ("a", "b"), replace(SETTINGS, **given))
+        for given in ({"max_images": 7}, {"allow_urls": True})
+    )
+    content = many["paths"]["/v1/predict"]["post"]["requestBody"]["content"]
+    lists = [one["schema"]["properties"]["images"] for one in content.values()]
+    validate(fetching)
+
+    assert [one["maxItems"] for one in lists] == [7, 7]
+    assert "url" not in json.dumps(DOCUMENT["components"]["schemas"]["Picture"])
+    assert "url" in json.dumps(fetching["components"]["schemas"]["Picture"]["oneOf"])
 
 
 def test_errors_list_every_code() -> None:
