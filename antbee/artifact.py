@@ -6,10 +6,11 @@ Written and read here alone. What the files mean is the business of
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 
+from antbee.calibration import Calibration
 from antbee.errors import ModelError
 from antbee.files import sha256_of
 from antbee.images import Preprocessing
@@ -38,6 +39,8 @@ class PackedModel:
             none if packing was asked for `runtime` by name.
         preprocessing: how a picture becomes the network's input.
         metrics: of the checkpoint's epoch: `epoch`, `val_top1` (0 to 1), `val_loss`.
+        calibration: what the logits of every runtime are divided by before the softmax; older
+            packages have temperature 1.
         gate: one row a runtime: how it differs from PyTorch, and its speed; and how int8 was made,
             or why it was not.
         provenance: data set, starting weights, training arguments, library versions.
@@ -51,6 +54,7 @@ class PackedModel:
     candidates: Sequence[str] = ()
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     metrics: Mapping[str, Any] = field(default_factory=dict)
+    calibration: Calibration = field(default_factory=Calibration)
     gate: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     folder: Path = Path()
@@ -78,6 +82,7 @@ class PackedModel:
             "candidates": list(self.candidates),
             "preprocessing": asdict(self.preprocessing),
             "metrics": dict(self.metrics),
+            "calibration": asdict(self.calibration),
             "gate": dict(self.gate),
             "provenance": dict(self.provenance),
         }
@@ -112,12 +117,13 @@ def read_model(folder: Path) -> PackedModel:
             candidates=tuple(content.get("candidates", ())),
             preprocessing=_preprocessing(content["preprocessing"]),
             metrics=content["metrics"],
+            calibration=_calibration(content.get("calibration", {})),
             gate=content["gate"],
             provenance=content["provenance"],
             folder=folder,
             files=dict(content["files"]),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{folder / INDEX} is incomplete ({error!r}): pack it again") from error
 
 
@@ -145,3 +151,8 @@ def _preprocessing(numbers: Mapping[str, Any]) -> Preprocessing:
         mean=(red, green, blue),
         std=(red_std, green_std, blue_std),
     )
+
+
+def _calibration(numbers: Mapping[str, Any]) -> Calibration:
+    known = {one.name for one in fields(Calibration)}
+    return Calibration(**{name: value for name, value in numbers.items() if name in known})

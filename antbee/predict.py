@@ -24,7 +24,7 @@ from antbee.command import DONE, FAILED, run, say
 from antbee.errors import AntBeeError, DataError, ModelError
 from antbee.images import MAX_PIXELS, read_array
 from antbee.machine import cores
-from antbee.predictor import RUNTIMES, Predictor, load_predictor, probabilities, to_prediction
+from antbee.predictor import RUNTIMES, Predictor, load_predictor, to_prediction
 from antbee.results import STDOUT, Outcome, open_writers, shown
 
 SUFFIXES: Final = (".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".webp")
@@ -150,7 +150,7 @@ class Classifier:
         except MemoryError:
             return Outcome(file, error=DataError("it takes too much memory: try --threads 1"))
         logits = self._predictor.logits(array[np.newaxis])
-        return Outcome(file, to_prediction(self._model.labels, probabilities(logits)[0]))
+        return Outcome(file, to_prediction(self._model, logits[0]))
 
 
 def read_file(path: Path) -> bytes:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from antbee.artifact import FEATURES, INPUT, INT8, LOGITS, ONNX, WEIGHTS, PackedModel
+from antbee.calibration import softmax
 from antbee.errors import ModelError
 from antbee.machine import give_back_memory
 
@@ -58,7 +59,7 @@ class Prediction:
     Attributes:
         label: the most probable label.
         probability: its probability, 0 to 1.
-        probabilities: of every label, in the model's order; they sum to 1.
+        probabilities: of every label, in the model's order, calibrated; they sum to 1.
     """
 
     label: str
@@ -218,16 +219,13 @@ def _load(model: PackedModel, runtime: str, threads: int) -> Predictor:
     return OnnxPredictor(model, runtime, threads)
 
 
-def probabilities(logits: Floats) -> NDArray[np.float64]:
-    """Softmax over the last axis, in float64 and safe for logits of any size."""
-    shifted = logits.astype(np.float64)
-    shifted -= shifted.max(axis=-1, keepdims=True)
-    exponentials = np.exp(shifted)
-    return np.asarray(exponentials / exponentials.sum(axis=-1, keepdims=True), np.float64)
+def to_prediction(model: PackedModel, logits: Floats) -> Prediction:
+    """Turn the logits [classes] of one picture into the answer that is served: calibrated, named.
 
-
-def to_prediction(labels: Sequence[str], row: NDArray[np.float64]) -> Prediction:
-    """Name the probabilities [classes] of one picture."""
-    named = dict(zip(labels, row.tolist(), strict=True))
-    label = labels[int(row.argmax())]
+    This is the only place where logits become the probabilities that anybody gets.
+    """
+    row = softmax(logits, model.calibration.temperature).tolist()
+    named = dict(zip(model.labels, row, strict=True))
+    # By the logits, as the gate compares labels: probabilities can round to a tie.
+    label = model.labels[int(logits.argmax())]
     return Prediction(label, named[label], named)

@@ -110,8 +110,11 @@ def json_lines(file: TextIO, model: str) -> Writer:
     return write
 
 
-def shown(path: Path) -> str:
-    """Spell a path so that nothing in a file's name can move a terminal's cursor."""
+def shown(path: Path | str) -> str:
+    """Spell a path or label so that nothing in it can move a terminal's cursor, or fails to print.
+
+    A file's name need not be text: its odd bytes come as surrogates, and are spelt out.
+    """
     return "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode()
         for character in str(path)

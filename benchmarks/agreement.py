@@ -2,8 +2,9 @@
 
     python benchmarks/agreement.py saved_models/<run>/best.pt --data data --url http://127.0.0.1:3000
 
-PyTorch runs the checkpoint itself, on the pictures as torchvision's network takes them; the server
-gets the files as a client sends them. Prints the largest difference in any probability and the
+PyTorch runs the checkpoint itself, on the pictures as torchvision's network takes them, and its
+logits are divided by the temperature that the server names; the server gets the files as a client
+sends them. Prints the largest difference in any probability and the
 accuracy of both, then one JSON line.
 """
 
@@ -15,7 +16,7 @@ from pathlib import Path
 import httpx
 import torch
 
-from antbee.images import decode_image, to_array
+from antbee.images import read_array
 from antbee.training.checkpoint import Checkpoint, load_checkpoint
 from antbee.training.data import find_pictures
 from antbee.training.model import build_model
@@ -26,8 +27,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parse(argv)
     checkpoint = load_checkpoint(options.checkpoint)
     pictures = find_pictures(options.data / "val").pictures
-    reference = predict(checkpoint, [picture.path for picture in pictures])
-    served = [ask(options.url, picture.path, checkpoint.labels) for picture in pictures]
+    paths = [picture.path for picture in pictures]
+    reference = predict(checkpoint, paths, temperature(options.url))
+    served = [ask(options.url, path, checkpoint.labels) for path in paths]
     truth = torch.tensor([picture.label for picture in pictures])
     result = summarise(reference, torch.tensor(served, dtype=torch.float64), truth)
     for name, value in result.items():
@@ -46,13 +48,19 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 @torch.inference_mode()
-def predict(checkpoint: Checkpoint, paths: list[Path]) -> torch.Tensor:
+def predict(checkpoint: Checkpoint, paths: list[Path], temperature: float) -> torch.Tensor:
     """Run the checkpoint's network: float64 probabilities [pictures, labels]."""
     network = build_model(checkpoint.arch, len(checkpoint.labels)).eval()
     network.load_state_dict(checkpoint.model)
-    arrays = (to_array(decode_image(path.read_bytes())) for path in paths)
+    arrays = (read_array(path.read_bytes()) for path in paths)
     logits = [network(torch.from_numpy(array)[None]) for array in arrays]
-    return torch.cat(logits).double().softmax(1)
+    return (torch.cat(logits).double() / temperature).softmax(1)
+
+
+def temperature(url: str) -> float:
+    """Ask the server what its model's logits are divided by."""
+    answer = httpx.get(f"{url}/model", timeout=30).raise_for_status().json()
+    return float(answer["calibration"]["temperature"])
 
 
 def ask(url: str, path: Path, labels: list[str]) -> list[float]:

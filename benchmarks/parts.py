@@ -23,7 +23,7 @@ import numpy as np
 from antbee.artifact import PackedModel, read_model
 from antbee.images import decode_image, to_array
 from antbee.machine import cores
-from antbee.predictor import load_predictor, probabilities, to_prediction
+from antbee.predictor import load_predictor, to_prediction
 from antbee.serving.answers import prediction_answer
 from antbee.serving.classifier import Classifier
 from antbee.serving.metrics import Metrics
@@ -110,7 +110,7 @@ def measure_parts(model: PackedModel, pictures: Sequence[bytes]) -> dict[str, fl
     logits = [predictor.logits(batch) for batch in batches]
 
     def answer(row: np.ndarray[Any, Any]) -> object:
-        return prediction_answer(to_prediction(model.labels, probabilities(row)[0]), "bench:parts")
+        return prediction_answer(to_prediction(model, row[0]), "bench:parts")
 
     return {
         "decode_image": time_each(lambda data: decode_image(data, shorter_side=side), pictures),

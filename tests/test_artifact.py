@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from antbee.artifact import HEAD, INDEX, INT8, ONNX, WEIGHTS, PackedModel, read_model, write_model
+from antbee.calibration import Calibration
 from antbee.errors import ModelError
 
 
@@ -24,6 +25,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
         runtime="onnx",
         candidates=("onnx", "int8"),
         metrics={"val_top1": 0.5},
+        calibration=Calibration(1.5, 10, 0.25, 0.125, 0.2),
         gate={"rows": []},
         provenance={"data": {"folder": "x"}},
         folder=tmp_path,
@@ -95,6 +97,27 @@ def test_candidates_may_be_missing(copy: Path) -> None:
     (copy / INDEX).write_text(json.dumps(content))
 
     assert read_model(copy).candidates == ()
+
+
+def test_calibration_may_be_missing(copy: Path) -> None:
+    """An index written before there was a calibration leaves the logits as they are."""
+    content = json.loads((copy / INDEX).read_text())
+    del content["calibration"]
+    (copy / INDEX).write_text(json.dumps(content))
+
+    assert read_model(copy).calibration == Calibration(temperature=1)
+
+
+@pytest.mark.parametrize(
+    "calibration", [{"temperature": value} for value in (0, -1, 1e9, "1", None)] + [[], "x"]
+)
+def test_impossible_calibration_is_refused(copy: Path, calibration: object) -> None:
+    """A temperature that nobody would divide by is refused."""
+    content = json.loads((copy / INDEX).read_text())
+    (copy / INDEX).write_text(json.dumps({**content, "calibration": calibration}))
+
+    with pytest.raises(ModelError, match=r"model\.json"):
+        read_model(copy)
 
 
 @pytest.mark.parametrize("key", ["labels", "preprocessing", "files"])

@@ -18,7 +18,6 @@ SERVING = (
     "antbee.serving.download",
     "antbee.serving.drain",
     "antbee.serving.handler",
-    "antbee.serving.heatmap",
     "antbee.serving.metrics",
     "antbee.serving.openapi",
     "antbee.serving.page",
@@ -30,7 +29,14 @@ SERVING = (
     "antbee.serving.uploads",
     "antbee.serving.worker",
 )
-TRAINING = ("train", "antbee.training.run", "antbee.pictures.download", "antbee.pictures.sample")
+TRAINING = (
+    "train",
+    "antbee.training.run",
+    "antbee.training.survey",
+    "antbee.training.report",
+    "antbee.pictures.download",
+    "antbee.pictures.sample",
+)
 
 
 @pytest.mark.parametrize("module", SERVING)
@@ -47,6 +53,19 @@ def test_training_needs_no_bentoml(module: str) -> None:
     loaded = _loaded_by(module)
 
     assert _among(loaded, "bentoml", "onnxruntime", "antbee.serving", "antbee.packing") == []
+
+
+def test_charts_are_not_loaded_before_they_are_drawn() -> None:
+    """A run begins without matplotlib, which takes a second to load."""
+    assert _among(_loaded_by("antbee.training.report"), "matplotlib") == []
+
+
+@pytest.mark.parametrize("module", ["antbee.calibration", "antbee.heatmap"])
+def test_what_training_and_serving_share_needs_neither(module: str) -> None:
+    """Calibration and heat maps take NumPy and Pillow only."""
+    heavy = ("torch", "onnxruntime", "bentoml", "starlette", "antbee.training", "antbee.serving")
+
+    assert _among(_loaded_by(module), *heavy) == []
 
 
 def test_every_serving_module_is_held_to_the_rule() -> None:

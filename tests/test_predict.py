@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,11 +15,12 @@ import numpy as np
 import pytest
 
 from antbee import predict
-from antbee.artifact import ONNX, PackedModel
+from antbee.artifact import ONNX, PackedModel, read_model, write_model
+from antbee.calibration import Calibration
 from antbee.errors import DataError
 from antbee.images import decode_image, to_array
 from antbee.predict import Found, main
-from antbee.predictor import Prediction, load_predictor, probabilities, to_prediction
+from antbee.predictor import Prediction, load_predictor, to_prediction
 from antbee.results import Outcome, shown
 from tests.conftest import LABELS, REPOSITORY, Server, encode, environment, noise
 
@@ -49,7 +51,7 @@ def format_of(path: Path) -> str:
 def expected(packed: PackedModel, path: Path) -> Prediction:
     """Predict without the command."""
     batch = to_array(decode_image(path.read_bytes()))[np.newaxis]
-    return to_prediction(packed.labels, probabilities(load_predictor(packed).logits(batch))[0])
+    return to_prediction(packed, load_predictor(packed).logits(batch)[0])
 
 
 def run(packed: PackedModel, *arguments: object) -> int:
@@ -67,6 +69,21 @@ def process(home: Path, *arguments: object, **options: object) -> subprocess.Pop
         stderr=subprocess.PIPE,
         **options,
     )
+
+
+def test_probabilities_are_calibrated(
+    packed: PackedModel, pictures: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    """The answers are those of the model's temperature, as the server's are."""
+    folder = Path(shutil.copytree(packed.folder, tmp_path / "model"))
+    write_model(dataclasses.replace(packed, folder=folder, calibration=Calibration(3.0)))
+    warm = read_model(folder)
+    run(warm, pictures / "b.jpg", "--jsonl", "-")
+    answer = json.loads(capsys.readouterr().out)
+
+    plain = expected(packed, pictures / "b.jpg").probabilities
+    logs = np.log(list(answer["probabilities"].values()))
+    assert np.diff(logs) * 3 == pytest.approx(np.diff(np.log(list(plain.values()))))
 
 
 def test_a_table_of_a_folder(packed: PackedModel, pictures: Path, capsys: Capture) -> None:

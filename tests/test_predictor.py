@@ -15,6 +15,7 @@ import pytest
 
 from antbee import predictor as module
 from antbee.artifact import INT8, PackedModel, read_model
+from antbee.calibration import HIGHEST, LOWEST, Calibration
 from antbee.errors import ModelError
 from antbee.predictor import (
     RUNTIMES,
@@ -22,7 +23,6 @@ from antbee.predictor import (
     check_runtime,
     fastest,
     load_predictor,
-    probabilities,
     to_prediction,
 )
 from tests.conftest import LABELS, REPOSITORY
@@ -52,7 +52,7 @@ def test_nothing_is_reported(packed: PackedModel, tmp_path: Path) -> None:
     )
     alone = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
 
-    command = [sys.executable, "-B", "-c", code, packed.folder]
+    command = [sys.executable, "-B", "-c", code, str(packed.folder)]
     subprocess.run(command, env=alone, cwd=REPOSITORY, check=True)
 
     assert list(tmp_path.iterdir()) == []
@@ -191,16 +191,35 @@ def test_missing_library_is_named(packed: PackedModel, monkeypatch: pytest.Monke
         check_runtime(packed, "torch")
 
 
-def test_probabilities_of_large_logits() -> None:
-    """Softmax stays finite and sums to 1 for logits of any size."""
-    rows = probabilities(np.array([[1000.0, 1000.0], [-1000.0, 0.0]], np.float32))
-
-    assert np.array_equal([[0.5, 0.5], [0.0, 1.0]], rows)
-
-
-def test_prediction_names_the_most_probable() -> None:
+def test_prediction_names_the_most_probable(packed: PackedModel) -> None:
     """A prediction carries every label's probability and the largest one's label."""
-    prediction = to_prediction(("a", "b"), np.array([0.25, 0.75]))
+    prediction = to_prediction(packed, np.log(np.array([0.25, 0.5, 0.25], np.float32)))
 
-    assert (prediction.label, prediction.probability) == ("b", 0.75)
-    assert prediction.probabilities == {"a": 0.25, "b": 0.75}
+    assert prediction.label == "square"
+    assert prediction.probability == pytest.approx(0.5)
+    assert prediction.probabilities == pytest.approx(
+        {"circle": 0.25, "square": 0.5, "triangle": 0.25}
+    )
+
+
+@pytest.mark.parametrize("temperature", [LOWEST, 0.5, 1.0, HIGHEST])
+def test_temperature_changes_probabilities_and_no_label(
+    packed: PackedModel, temperature: float
+) -> None:
+    """Logits are divided by the temperature before the softmax, and the label stays."""
+    model = dataclasses.replace(packed, calibration=Calibration(temperature))
+    logits = np.array([0.3, -0.2, 0.9], np.float32)
+    powers = np.exp(logits.astype(float) / temperature)
+    prediction = to_prediction(model, logits)
+
+    assert prediction.label == "triangle"
+    assert list(prediction.probabilities.values()) == pytest.approx(list(powers / powers.sum()))
+
+
+def test_label_is_kept_where_probabilities_round_to_a_tie(packed: PackedModel) -> None:
+    """Of logits too near each other for their probabilities to differ, the larger one counts."""
+    model = dataclasses.replace(packed, calibration=Calibration(HIGHEST))
+    prediction = to_prediction(model, np.array([1e-16, 2e-16, 0], np.float32))
+
+    assert prediction.probabilities["circle"] == prediction.probabilities["square"]
+    assert prediction.label == "square"

@@ -21,7 +21,7 @@ from PIL import Image
 
 from antbee.artifact import ONNX, PackedModel, read_model
 from antbee.images import decode_image, to_array
-from antbee.predictor import load_predictor, probabilities, to_prediction
+from antbee.predictor import load_predictor, to_prediction
 from antbee.serving.classifier import Classifier
 from antbee.serving.metrics import Metrics
 from antbee.serving.settings import Settings
@@ -46,8 +46,8 @@ KEY = "s3cret"
 def expected(packed: PackedModel, data: bytes, runtime: str = "onnx") -> dict[str, object]:
     """Predict in this process, without a server."""
     batch = to_array(decode_image(data))[np.newaxis]
-    row = probabilities(load_predictor(packed, runtime).logits(batch))[0]
-    return dataclasses.asdict(to_prediction(packed.labels, row))
+    logits = load_predictor(packed, runtime).logits(batch)
+    return dataclasses.asdict(to_prediction(packed, logits[0]))
 
 
 def without_model(answer: httpx.Response) -> dict[str, object]:

@@ -31,13 +31,18 @@ class Attempt:
 
     Attributes:
         recipe: the recipe.
-        rows: of all runtimes, int8 last.
+        compared: all runtimes, int8 last.
         objection: why its network may not be served, or None.
     """
 
     recipe: Recipe
-    rows: list[gate.Row]
+    compared: gate.Comparison
     objection: str | None
+
+    @property
+    def row(self) -> gate.Row:
+        """How the recipe's network answers."""
+        return self.compared.rows[-1]
 
 
 def choose(model: PackedModel, data: Path, runtime: str) -> PackedModel:
@@ -50,7 +55,7 @@ def choose(model: PackedModel, data: Path, runtime: str) -> PackedModel:
             enough, and all that are, for the server to choose from on its own machine.
 
     Returns:
-        `model` with its runtime, candidates and gate filled in, yet to be written.
+        `model` with its runtime, candidates, calibration and gate filled in, yet to be written.
 
     Raises:
         DataError: the validation pictures have other labels, or none can be read.
@@ -60,18 +65,24 @@ def choose(model: PackedModel, data: Path, runtime: str) -> PackedModel:
     samples = Validation(model, data)
     if not samples.labelled:
         say(f"no validation pictures in {data}: the export is checked on random noise instead")
-    rows, int8 = _measure(model, data, samples, runtime)
-    candidates = tuple(gate.ranked(rows, SERVED)) if runtime == "auto" else ()
+    compared, int8 = _measure(model, data, samples, runtime)
+    candidates = tuple(gate.ranked(compared.rows, SERVED)) if runtime == "auto" else ()
     chosen = candidates[0] if candidates else runtime
     say(f"runtime {chosen}" + ("; measured again where it is served" if candidates[1:] else ""))
-    report = {**gate.as_json(rows, samples.inputs), "int8": int8}
-    return replace(model, runtime=chosen, candidates=candidates, gate=report)
+    say(compared.calibration.describe())
+    return replace(
+        model,
+        runtime=chosen,
+        candidates=candidates,
+        calibration=compared.calibration,
+        gate={**gate.as_json(compared.rows, samples.inputs), "int8": int8},
+    )
 
 
 def _measure(
     model: PackedModel, data: Path, samples: Validation, runtime: str
-) -> tuple[list[gate.Row], dict[str, Any]]:
-    """The rows of the runtimes that the package will hold, and what `model.json` keeps of int8."""
+) -> tuple[gate.Comparison, dict[str, Any]]:
+    """Compare the runtimes that the package will hold; tell what `model.json` keeps of int8."""
     attempts: list[Attempt] = []
     try:
         arrays = _calibration(model, data, samples, runtime)
@@ -83,9 +94,14 @@ def _measure(
             advice = "nothing was packed; --runtime auto packs without it"
             raise ModelError(f"no int8: {error}: {advice}") from error
         say(f"no int8: {error}")
-        rows = attempts[-1].rows[:-1] if attempts else _compare(model, FLOAT32, samples)
-        return rows, _as_json(attempts, str(error))
-    return attempts[-1].rows, _as_json(attempts, None)
+        compared = _without_int8(attempts) if attempts else _compare(model, FLOAT32, samples)
+        return compared, _as_json(attempts, str(error))
+    return attempts[-1].compared, _as_json(attempts, None)
+
+
+def _without_int8(attempts: Sequence[Attempt]) -> gate.Comparison:
+    last = attempts[-1].compared
+    return replace(last, rows=last.rows[:-1])
 
 
 def _calibration(model: PackedModel, data: Path, samples: Validation, runtime: str) -> list[Floats]:
@@ -108,8 +124,8 @@ def _attempts(model: PackedModel, samples: Validation, arrays: list[Floats]) -> 
         say(f"int8: {recipe}")
         quantize(model.folder / ONNX, model.folder / INT8, arrays, recipe)
         write_model(model)  # so that the new file is vouched for, as the predictors require
-        rows = _compare(read_model(model.folder), (*FLOAT32, "int8"), samples)
-        attempts.append(Attempt(recipe, rows, gate.objection(rows[-1])))
+        compared = _compare(read_model(model.folder), (*FLOAT32, "int8"), samples)
+        attempts.append(Attempt(recipe, compared, gate.objection(compared.rows[-1])))
         if attempts[-1].objection is None:
             break
         say(f"int8 refused: {attempts[-1].objection}")
@@ -119,25 +135,25 @@ def _attempts(model: PackedModel, samples: Validation, arrays: list[Floats]) -> 
 def _check_last(attempts: Sequence[Attempt]) -> None:
     if attempts[-1].objection is None:
         return
-    best = min(attempts, key=lambda attempt: attempt.rows[-1].changed)
+    best = min(attempts, key=lambda attempt: attempt.row.changed)
     raise NoInt8Error(f"at best, of {len(attempts)} recipes, {best.objection}")
 
 
-def _compare(model: PackedModel, runtimes: Sequence[str], samples: Validation) -> list[gate.Row]:
+def _compare(model: PackedModel, runtimes: Sequence[str], samples: Validation) -> gate.Comparison:
     predictors = {runtime: load_predictor(model, runtime) for runtime in runtimes}
-    rows = gate.compare(predictors, samples)
-    if not rows:
+    compared = gate.compare(predictors, samples)
+    if not compared.rows:
         raise DataError("none of the validation pictures can be read: nothing was packed")
-    say(gate.table(rows))
-    for row in rows[: len(FLOAT32)]:
+    say(gate.table(compared.rows))
+    for row in compared.rows[: len(FLOAT32)]:
         gate.check_export(row)
-    return rows
+    return compared
 
 
 def _as_json(attempts: Sequence[Attempt], reason: str | None) -> dict[str, Any]:
     """What `model.json` keeps of int8; `reason` is why there is none."""
     tried = [
-        {"recipe": str(one.recipe), "objection": one.objection, "row": asdict(one.rows[-1])}
+        {"recipe": str(one.recipe), "objection": one.objection, "row": asdict(one.row)}
         for one in attempts
     ]
     return {

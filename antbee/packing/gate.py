@@ -12,8 +12,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from antbee.calibration import Calibration, calibrate, softmax
 from antbee.errors import ModelError
-from antbee.predictor import Floats, Predictor, probabilities
+from antbee.predictor import Floats, Predictor
 
 REFERENCE: Final = "torch"
 NO_LABEL: Final = -1
@@ -38,8 +39,8 @@ class Row:
         correct: pictures whose most probable label is the true one.
         accuracy_change: `correct` minus PyTorch's, in pictures.
         changed: pictures whose most probable label is not PyTorch's.
-        largest_change: of any probability, 0 to 1.
-        mean_change: of all probabilities, 0 to 1.
+        largest_change: of any probability as it is served, so calibrated, 0 to 1.
+        mean_change: of all of them, 0 to 1.
         largest_logit_change: of any logit.
         largest_feature_change: of any number of the last convolution's map.
         exact: whether both stay within `TOLERANCE`, `ROUNDING` allowed for.
@@ -59,9 +60,22 @@ class Row:
     images_per_second: float
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """How all runtimes answer, and what their logits are divided by.
+
+    Attributes:
+        rows: one for each runtime.
+        calibration: fitted on the logits of `REFERENCE` for the pictures that have a label.
+    """
+
+    rows: list[Row]
+    calibration: Calibration
+
+
 def compare(
     predictors: Mapping[str, Predictor], samples: Iterable[tuple[Floats, int]]
-) -> list[Row]:
+) -> Comparison:
     """Run every predictor over every sample and compare it with `REFERENCE`, which is one of them.
 
     Args:
@@ -73,19 +87,31 @@ def compare(
     Returns:
         A row a runtime; none if there is no sample.
     """
-    truth = []
+    labels = []
     tallies = {runtime: _Tally() for runtime in predictors}
     order = list(predictors)
     for array, label in samples:
-        truth.append(label)
+        labels.append(label)
         outputs = {name: tallies[name].run(predictors[name], array[np.newaxis]) for name in order}
         for runtime, output in outputs.items():
             tallies[runtime].note_difference(output, outputs[REFERENCE])
         order.append(order.pop(0))
-    if not truth:
-        return []
-    expected = tallies[REFERENCE].stacked()
-    return [_row(runtime, tally, expected, np.asarray(truth)) for runtime, tally in tallies.items()]
+    if not labels:
+        return Comparison([], Calibration())
+    reference, truth = tallies[REFERENCE].stacked(), np.asarray(labels)
+    calibration = _calibrate(reference, truth)
+    rows = [
+        _row(runtime, tally, reference, truth, calibration.temperature)
+        for runtime, tally in tallies.items()
+    ]
+    return Comparison(rows, calibration)
+
+
+def _calibrate(logits: Floats, truth: NDArray[np.int64]) -> Calibration:
+    labelled = truth != NO_LABEL
+    if not np.isfinite(logits).all():
+        return Calibration()  # such a network is refused by name later
+    return calibrate(logits[labelled], truth[labelled])
 
 
 @dataclass
@@ -113,10 +139,16 @@ class _Tally:
         return np.stack(self.logits)
 
 
-def _row(runtime: str, tally: _Tally, reference: Floats, truth: NDArray[np.int64]) -> Row:
+def _row(
+    runtime: str,
+    tally: _Tally,
+    reference: Floats,
+    truth: NDArray[np.int64],
+    temperature: float,
+) -> Row:
     logits = tally.stacked()
     labels, reference_labels = logits.argmax(1), reference.argmax(1)
-    change = np.abs(probabilities(logits) - probabilities(reference))
+    change = np.abs(softmax(logits, temperature) - softmax(reference, temperature))
     correct = int((labels == truth).sum())
     return Row(
         runtime=runtime,

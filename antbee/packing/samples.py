@@ -17,7 +17,7 @@ from antbee.errors import DataError, ImageError
 from antbee.images import Preprocessing, read_array
 from antbee.packing.gate import NO_LABEL
 from antbee.predictor import Floats
-from antbee.training.data import Picture, find_pictures
+from antbee.training.data import Picture, Split, find_pictures, find_splits
 from antbee.training.progress import Bar
 
 NOISE_ARRAYS: Final = 8
@@ -42,7 +42,7 @@ class Validation:
     """
 
     def __init__(self, model: PackedModel, data: Path) -> None:
-        self._pictures = labelled_pictures(model, data, "val") if (data / "val").is_dir() else []
+        self._pictures = labelled_pictures(model, data, "val") if _has_val(model, data) else []
         self._preprocessing = model.preprocessing
         self.labelled = bool(self._pictures)
         self.inputs = f"validation pictures of {name_of(data)}" if self.labelled else "random noise"
@@ -60,15 +60,15 @@ class Validation:
 
 
 def labelled_pictures(model: PackedModel, data: Path, split: str) -> list[Picture]:
-    """Find the pictures of one split, `train` or `val`.
+    """Find the pictures of one split, `train` or `val`, divided as training divided them.
 
     Raises:
         DataError: the folder is missing, or its labels are not the model's.
     """
-    found = find_pictures(data / split)
+    found = _divided(model, data)[split] if _divides(model, data) else find_pictures(data / split)
     if found.labels != list(model.labels):
         raise DataError(
-            f"{data / split} has the labels {', '.join(found.labels)}, and the checkpoint "
+            f"{data} has the labels {', '.join(found.labels)}, and the checkpoint "
             f"{', '.join(model.labels)}: name the folder that it was trained on with --data"
         )
     return found.pictures
@@ -89,7 +89,7 @@ def calibration_arrays(model: PackedModel, data: Path, count: int) -> list[Float
     readable = (array for array in decoded if array is not None)
     arrays = list(islice(readable, count))
     if not arrays:
-        raise DataError(f"no picture in {data / 'train'} can be read")
+        raise DataError(f"no training picture in {data} can be read")
     return arrays
 
 
@@ -108,6 +108,22 @@ def spread(pictures: Iterable[Picture]) -> list[Picture]:
 def name_of(data: Path) -> str:
     """Name the pictures' folder without where it lies, which concerns nobody but its owner."""
     return data.resolve().name
+
+
+def _has_val(model: PackedModel, data: Path) -> bool:
+    labels = (path for path in data.glob("[!.]*") if path.is_dir())
+    return (data / "val").is_dir() or (_divides(model, data) and any(labels))
+
+
+def _divides(model: PackedModel, data: Path) -> bool:
+    """Whether training set a share aside, and these pictures have no `val` that comes first."""
+    arguments = model.provenance.get("arguments", {})
+    return arguments.get("val_fraction") is not None and not (data / "val").is_dir()
+
+
+def _divided(model: PackedModel, data: Path) -> dict[str, Split]:
+    arguments, recorded = (model.provenance[key] for key in ("arguments", "data"))
+    return find_splits(data, arguments["val_fraction"], arguments["seed"], recorded["left_out"])
 
 
 def _decoded(picture: Picture, preprocessing: Preprocessing) -> Floats | None:

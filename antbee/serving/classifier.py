@@ -11,13 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from antbee import heatmap
 from antbee.activation import activation_maps, load_head, strength
 from antbee.artifact import PackedModel
 from antbee.errors import RequestError
 from antbee.images import decode_image, read_array, to_array
 from antbee.machine import give_back_memory
-from antbee.predictor import Floats, Prediction, load_predictor, probabilities, to_prediction
-from antbee.serving import heatmap
+from antbee.predictor import Floats, Prediction, load_predictor, to_prediction
 from antbee.serving.metrics import Metrics
 from antbee.serving.settings import Settings
 
@@ -89,7 +89,7 @@ class Classifier:
         check()
         with self._metrics.stage("network"):
             logits = self._predictor.logits(array[np.newaxis])
-        return to_prediction(self.model.labels, probabilities(logits)[0])
+        return to_prediction(self.model, logits[0])
 
     def check_explainable(self, label: str | None) -> Floats:
         """Refuse a question that no picture can answer; else return the head's weights.
@@ -126,7 +126,7 @@ class Classifier:
         check()
         with self._metrics.stage("network"):
             logits, features = self._predictor.outputs(array[np.newaxis])
-        prediction = to_prediction(self.model.labels, probabilities(logits)[0])
+        prediction = to_prediction(self.model, logits[0])
         label = prediction.label if label is None else label
         check()
         with self._metrics.stage("draw"):

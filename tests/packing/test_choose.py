@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from antbee.artifact import INT8, PackedModel, read_model, write_model
+from antbee.calibration import Calibration
 from antbee.errors import ModelError
 from antbee.packing import choose as module
 from antbee.packing import gate
@@ -138,6 +139,28 @@ def test_without_pictures_there_is_no_int8(
     assert str(part.parent) not in str(chosen.gate)
     with pytest.raises(ModelError, match=reason):
         choose(model, part, "int8")
+
+
+def test_calibration_is_kept(model: PackedModel, data: Path, quantized: Recipes) -> None:
+    """The temperature is fitted on the validation pictures, whatever the runtime, and recorded."""
+    write_model(choose(model, data, "auto"))
+    found = read_model(model.folder).calibration
+
+    assert quantized
+    assert found.pictures == len(LABELS)
+    assert found.temperature != 1
+    assert None not in (found.ece_before, found.ece_after, found.ece_cross_validated)
+    assert choose(model, data, "onnx").calibration.temperature == pytest.approx(found.temperature)
+
+
+def test_noise_calibrates_nothing(
+    model: PackedModel, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without validation pictures the probabilities stay as the network gives them."""
+    chosen = choose(model, data / "none", "auto")
+
+    assert chosen.calibration == Calibration(temperature=1)
+    assert "no labelled pictures to calibrate on" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("runtime", ["onnx", "torch"])

@@ -54,4 +54,4 @@ def test_every_architecture_agrees_with_torch(arch: str, tmp_path: Path) -> None
     predictors = {name: load_predictor(read_model(tmp_path), name) for name in ("torch", "onnx")}
     arrays = np.random.default_rng(0).standard_normal((2, 3, 224, 224), np.float32)
 
-    assert compare(predictors, [(array, 0) for array in arrays])[1].exact
+    assert compare(predictors, [(array, 0) for array in arrays]).rows[1].exact

@@ -5,8 +5,18 @@ from typing import Any
 import numpy as np
 import pytest
 
+from antbee.calibration import Calibration, calibrate
 from antbee.errors import ModelError
-from antbee.packing.gate import Row, as_json, check_export, compare, objection, ranked, table
+from antbee.packing.gate import (
+    NO_LABEL,
+    Row,
+    as_json,
+    check_export,
+    compare,
+    objection,
+    ranked,
+    table,
+)
 from antbee.predictor import Floats
 
 
@@ -34,7 +44,7 @@ TORCH = Fixed((1, 0), (0, 1), (0, 1))
 
 def test_agreement() -> None:
     """A runtime that answers as PyTorch does changes nothing."""
-    torch, onnx = compare({"torch": TORCH, "onnx": TORCH}, SAMPLES)
+    torch, onnx = compare({"torch": TORCH, "onnx": TORCH}, SAMPLES).rows
 
     assert (onnx.pictures, onnx.correct, torch.correct) == (3, 3, 3)
     assert (onnx.changed, onnx.accuracy_change) == (0, 0)
@@ -45,8 +55,10 @@ def test_agreement() -> None:
 def test_differences_are_counted() -> None:
     """Changed labels, lost accuracy and the changes in probability are measured."""
     other = Fixed((0, 1), (0, 1), (0, 1))
-    _, onnx = compare({"torch": TORCH, "onnx": other}, SAMPLES)
-    moved = abs(1 / (1 + np.exp(-1)) - 1 / (1 + np.exp(1)))
+    compared = compare({"torch": TORCH, "onnx": other}, SAMPLES)
+    _, onnx = compared.rows
+    temperature = compared.calibration.temperature
+    moved = abs(1 / (1 + np.exp(-1 / temperature)) - 1 / (1 + np.exp(1 / temperature)))
 
     assert (onnx.changed, onnx.correct, onnx.accuracy_change) == (1, 2, -1)
     assert onnx.largest_change == pytest.approx(moved)
@@ -58,7 +70,7 @@ def test_export_within_tolerance_passes() -> None:
     """An export that differs by no more than 1e-4 is accepted."""
     near = Fixed((1.00009, 0), (0, 1), (0, 1))
 
-    check_export(compare({"torch": TORCH, "onnx": near}, SAMPLES)[1])
+    check_export(compare({"torch": TORCH, "onnx": near}, SAMPLES).rows[1])
 
 
 @pytest.mark.parametrize("wrong", [1.0002, float("nan")])
@@ -67,7 +79,7 @@ def test_export_beyond_tolerance_is_refused(wrong: float) -> None:
     far = Fixed((wrong, 0), (0, 1), (0, 1))
 
     with pytest.raises(ModelError, match="nothing was packed"):
-        check_export(compare({"torch": TORCH, "onnx": far}, SAMPLES)[1])
+        check_export(compare({"torch": TORCH, "onnx": far}, SAMPLES).rows[1])
 
 
 def test_nan_among_others_is_noticed() -> None:
@@ -75,12 +87,12 @@ def test_nan_among_others_is_noticed() -> None:
     far = Fixed((5, 0), (float("nan"), 1), (0, 1))
 
     with pytest.raises(ModelError):
-        check_export(compare({"torch": TORCH, "onnx": far}, SAMPLES)[1])
+        check_export(compare({"torch": TORCH, "onnx": far}, SAMPLES).rows[1])
 
 
 def test_table_has_a_line_a_runtime() -> None:
     """A person reads one line a runtime, under a header."""
-    rows = compare({"torch": TORCH, "onnx": TORCH}, SAMPLES)
+    rows = compare({"torch": TORCH, "onnx": TORCH}, SAMPLES).rows
     lines = table(rows).splitlines()
 
     assert [line.split()[0] for line in lines] == ["runtime", "torch", "onnx"]
@@ -162,12 +174,36 @@ def test_runtimes_take_turns() -> None:
 
 def test_json_says_what_was_compared() -> None:
     """`model.json` keeps the rows and what they were measured on."""
-    kept = as_json(compare({"torch": TORCH}, SAMPLES), "validation pictures")
+    kept = as_json(compare({"torch": TORCH}, SAMPLES).rows, "validation pictures")
 
     assert (kept["inputs"], kept["reference"]) == ("validation pictures", "torch")
     assert kept["rows"][0]["runtime"] == "torch"
 
 
+def test_temperature_is_that_of_the_reference() -> None:
+    """The temperature is fitted on PyTorch's logits alone, whatever the other runtimes answer."""
+    far = Fixed((0, 9), (7, 1), (0, 1))
+    logits, labels = np.array([[1, 0], [0, 1], [0, 1]], np.float32), np.array([0, 1, 1])
+    found = compare({"torch": TORCH, "int8": far}, SAMPLES).calibration
+
+    assert found == calibrate(logits, labels)
+    assert (found.pictures, found.temperature) != (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("samples", "logit"),
+    [([(array, NO_LABEL) for array, _ in SAMPLES], 1.0), (SAMPLES, float("nan")), ([], 1.0)],
+    ids=["noise", "not a number", "nothing"],
+)
+def test_without_labels_nothing_is_calibrated(
+    samples: list[tuple[Floats, int]], logit: float
+) -> None:
+    """Where there is nothing to fit a temperature on, it is 1, and no error is claimed."""
+    reference = Fixed((logit, 0), (0, 1), (0, 1))
+
+    assert compare({"torch": reference}, samples).calibration == Calibration(temperature=1)
+
+
 def test_nothing_to_compare() -> None:
     """Without samples there are no rows."""
-    assert compare({"torch": TORCH}, []) == []
+    assert compare({"torch": TORCH}, []).rows == []

@@ -1,5 +1,6 @@
 """The pictures that packing needs."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,8 +8,9 @@ import pytest
 
 from antbee.artifact import PackedModel
 from antbee.errors import DataError
+from antbee.images import read_array
 from antbee.packing.samples import Validation, calibration_arrays, spread
-from antbee.training.data import Picture
+from antbee.training.data import Picture, Pictures, check_pictures
 from tests.conftest import encode, noise
 
 MODEL = PackedModel("resnet18", ("a", "b"), "onnx")
@@ -85,3 +87,58 @@ def test_noise_stands_in(tmp_path: Path) -> None:
 
     assert (samples.inputs, samples.labelled) == ("random noise", False)
     assert {label for _, label in samples} == {-1}
+
+
+@pytest.fixture
+def divided(tmp_path: Path) -> Path:
+    """Make label folders that are yet to be divided, with files that cannot be read."""
+    folder = tmp_path / "divided"
+    for label, seeds in (("a", range(6)), ("b", range(6, 16))):
+        (folder / label).mkdir(parents=True)
+        for seed in seeds:
+            (folder / label / f"{seed}.png").write_bytes(encode(noise(8, 6, seed), "PNG"))
+    for number in range(20):
+        (folder / f"a/broken{number}.jpg").write_bytes(b"\xff\xd8\xff%d" % number)
+    return folder
+
+
+def trained_on(pictures: Pictures, fraction: float, seed: int) -> PackedModel:
+    """Return a model that keeps what it was trained with."""
+    arguments = {"val_fraction": fraction, "seed": seed}
+    return replace(MODEL, provenance={"arguments": arguments, "data": pictures.provenance})
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_pictures_are_divided_as_in_training(divided: Path, seed: int) -> None:
+    """Packing compares on the pictures that training set aside, and calibrates on the others."""
+    pictures = check_pictures(divided, 0.3, seed)
+    model = trained_on(pictures, 0.3, seed)
+
+    samples = Validation(model, divided)
+
+    assert samples.labelled
+    assert [(array.tobytes(), label) for array, label in samples] == arrays_of(pictures.val)
+    assert sorted(array.tobytes() for array in calibration_arrays(model, divided, 99)) == sorted(
+        array for array, _ in arrays_of(pictures.train)
+    )
+
+
+def arrays_of(pictures: list[Picture]) -> list[tuple[bytes, int]]:
+    """Read the pictures as the server does."""
+    return [(read_array(one.path.read_bytes()).tobytes(), one.label) for one in pictures]
+
+
+def test_a_val_of_its_own_comes_first(divided: Path, data: Path) -> None:
+    """Other pictures, with a folder `val`, are used as they are."""
+    model = trained_on(check_pictures(divided, 0.3), 0.3, 0)
+
+    assert [label for _, label in Validation(model, data)] == [0, 1]
+
+
+def test_noise_stands_in_for_pictures_to_divide(divided: Path, tmp_path: Path) -> None:
+    """Where the pictures that were divided are gone there is noise."""
+    model = trained_on(check_pictures(divided, 0.3), 0.3, 0)
+    (tmp_path / "empty").mkdir()
+
+    assert not Validation(model, tmp_path / "empty").labelled
+    assert not Validation(model, tmp_path / "missing").labelled

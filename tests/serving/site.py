@@ -19,6 +19,7 @@ NAME: Final = "pictures.example"
 # An authority of the tests' own, whose key was thrown away, and a certificate that it signed; both
 # made with `openssl ca -startdate 20200101000000Z -enddate 22200101000000Z`.
 _CERTIFICATES: Final = Path(__file__).with_name("certificates")
+AUTHORITY: Final = _CERTIFICATES / "authority.pem"
 
 
 @dataclass
@@ -26,7 +27,7 @@ class Site:
     """A running site.
 
     Attributes:
-        port: on 127.0.0.1.
+        port: where it listens.
         heads: the requests, without bodies.
         peak: the most requests that it was answering at once.
     """
@@ -56,8 +57,10 @@ class Site:
 
 
 @asynccontextmanager
-async def site(answer: Answer, *, tls: bool = True) -> AsyncIterator[Site]:
-    """Run a site that answers every request with a function."""
+async def site(
+    answer: Answer, *, tls: bool = True, where: tuple[str, int] = ("127.0.0.1", 0)
+) -> AsyncIterator[Site]:
+    """Run a site that answers every request with a function, at an address and a port."""
     running = Site()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -67,7 +70,7 @@ async def site(answer: Answer, *, tls: bool = True) -> AsyncIterator[Site]:
     if tls:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(_CERTIFICATES / "site.pem")
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context, backlog=1024)
+    server = await asyncio.start_server(serve, *where, ssl=context, backlog=1024)
     async with server:
         running.port = server.sockets[0].getsockname()[1]
         yield running
@@ -76,7 +79,7 @@ async def site(answer: Answer, *, tls: bool = True) -> AsyncIterator[Site]:
 @functools.cache
 def trusting() -> ssl.SSLContext:
     """Trust the site's authority and no other."""
-    return ssl.create_default_context(cafile=_CERTIFICATES / "authority.pem")
+    return ssl.create_default_context(cafile=AUTHORITY)
 
 
 def raw(data: bytes) -> Answer:

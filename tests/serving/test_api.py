@@ -9,11 +9,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 import httpx
+import numpy as np
 import pytest
 from starlette.requests import Request
 from starlette.types import Message
 
 from antbee.artifact import PackedModel
+from antbee.calibration import Calibration
 from antbee.errors import RequestError
 from antbee.predictor import Prediction
 from antbee.serving.classifier import Check
@@ -99,6 +101,20 @@ def test_many_get_what_each_gets_alone(server: Server, form: bool) -> None:
     assert answer.json() == {"images": alone}
     assert errors(answer)[2] == "unsupported_image"
     assert errors(answer)[4] == "corrupt_image"
+
+
+def test_probabilities_are_calibrated_on_every_route(packed: PackedModel, jpeg: bytes) -> None:
+    """Temperature 2 halves the logarithm of every ratio of probabilities, and no label changes."""
+    plain, halved = Server(packed), Server(replace(packed, calibration=Calibration(2.0)))
+    before, after = (one.post("/predict", content=jpeg).json() for one in (plain, halved))
+    many = halved.post("/v1/predict", json=images(coded(jpeg))).json()["images"][0]
+    explained = halved.post("/explain", content=jpeg).headers["x-probability"]
+    ratios = [np.diff(np.log(list(answer["probabilities"].values()))) for answer in (before, after)]
+
+    assert ratios[0] / 2 == pytest.approx(ratios[1])
+    assert after["label"] == before["label"]
+    assert many == after
+    assert float(explained) == after["probability"]
 
 
 def test_number_of_pictures_is_limited(packed: PackedModel, jpeg: bytes) -> None:

@@ -10,7 +10,7 @@ from antbee.images import Preprocessing, central_square
 from antbee.predictor import Floats
 
 MAX_SIDE: Final = 1024
-"""The longer side of what is shown, in pixels; a larger picture is scaled down."""
+"""The longer side of what is served, in pixels; a larger picture is scaled down."""
 COLOURS: Final = ("#0d0887", "#6a00a8", "#b12a90", "#e16462", "#fca636", "#f0f921")
 """From no strength to the full: every fifth of matplotlib's `plasma` (CC0). Its lightness rises
 evenly, so it reads the same in grey and for the colour-blind; few pictures have its colours."""
@@ -31,14 +31,17 @@ Box = tuple[float, float, float, float]
 """Left, top, right and bottom, in pixels."""
 
 
-def shown(picture: Image.Image, preprocessing: Preprocessing) -> tuple[Image.Image, Box]:
+def shown(
+    picture: Image.Image, preprocessing: Preprocessing, most: int = MAX_SIDE
+) -> tuple[Image.Image, Box]:
     """Scale a picture down to what is shown, and say where in it the network looks.
 
     Args:
         picture: RGB and upright.
         preprocessing: how the network was trained.
+        most: the longer side, in pixels; a smaller picture stays as it is.
     """
-    scale = min(1.0, MAX_SIDE / max(picture.size))
+    scale = min(1.0, most / max(picture.size))
     width, height = (max(1, round(scale * side)) for side in picture.size)
     left, top, right, bottom = central_square(picture.size, preprocessing)
     # Each axis by its own factor: whole pixels do not keep the proportions to the last digit.
@@ -91,9 +94,10 @@ def _palette() -> bytes:
 
 
 def to_png(picture: Image.Image) -> bytes:
-    """Encode a picture."""
+    """Encode a picture, and nothing that came with it."""
     buffer = io.BytesIO()
-    picture.save(buffer, "PNG", compress_level=FASTEST)
+    # Pillow would write the colour profile of the file that the picture came from: any bytes.
+    picture.save(buffer, "PNG", compress_level=FASTEST, icc_profile=None)
     return buffer.getvalue()
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from antbee.heatmap import MAX_SIDE, OUTSIDE, overlay, shown, spread, to_png
 from antbee.images import IMAGENET, central_square, to_array
-from antbee.serving.heatmap import MAX_SIDE, OUTSIDE, overlay, shown, spread, to_png
 from tests.conftest import noise
 
 GREY = 100
@@ -118,3 +118,12 @@ def test_square_is_what_the_network_gets(size: tuple[int, int]) -> None:
     expected = np.asarray(square).transpose(2, 0, 1) / 255
     mean, std = (np.array(row)[:, None, None] for row in (IMAGENET.mean, IMAGENET.std))
     assert np.abs(to_array(picture) * std + mean - expected).max() < 1e-6
+
+
+def test_nothing_of_the_client_s_file_is_passed_on() -> None:
+    """A picture that came with a colour profile is answered without it."""
+    picture = grey(8, 8)
+    picture.info["icc_profile"] = b"anything" * 1000
+
+    with Image.open(io.BytesIO(to_png(picture))) as image:
+        assert "icc_profile" not in image.info
