@@ -1,22 +1,21 @@
 """The pictures' folder: `train/<label>/*` and `val/<label>/*`, checked once before training.
 
-Owns which pictures are used and what is recorded of them. Knows nothing of batches.
+Or one folder of label folders, divided in two. Owns which pictures are used and what is recorded of
+them. Knows nothing of batches.
 """
 
 import hashlib
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-from antbee.ahead import open_pool, work_ahead
 from antbee.command import say
-from antbee.errors import DataError, ImageError
-from antbee.images import decode_image
+from antbee.errors import DataError
 from antbee.pictures.staging import SOURCE, SPLITS
-from antbee.training.progress import Bar
-
-AHEAD: Final = 64
+from antbee.training.duplicates import Copy, find_duplicates
+from antbee.training.examine import Examined, examine_files, hash_files
+from antbee.training.splits import choose_val, find_roots
 
 
 @dataclass(frozen=True)
@@ -51,20 +50,16 @@ class Pictures:
         provenance: `folder`, its name; `source`, what get_data.sh filled it from, None for a folder
             of the user's own; `pictures`, how many by split and label; `sums`, the
             SHA-256 of each label folder's names and contents; `sha256`, that of all of them;
-            `left_out`, the reason for each file that could not be read.
+            `left_out`, the reason for each file that could not be read; `duplicates`, see
+            `antbee.training.duplicates.find_duplicates`.
+        sizes: width and height in pixels of each picture, `train` before `val`.
     """
 
     labels: list[str]
     train: list[Picture]
     val: list[Picture]
     provenance: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class _Examined:
-    picture: Picture
-    sha256: str
-    fault: str | None
+    sizes: list[tuple[int, int]] = field(default_factory=list)
 
 
 def find_pictures(folder: Path) -> Split:
@@ -87,29 +82,65 @@ def find_pictures(folder: Path) -> Split:
         for path in sorted(_visible(folder / label))
         if not path.is_dir()
     ]
-    _check_none_empty(folder, labels, pictures)
-    return Split(labels, pictures)
+    found = Split(labels, pictures)
+    _check_none_empty(folder, found)
+    return found
 
 
-def check_pictures(folder: Path) -> Pictures:
-    """Read every picture of both splits once; name those that cannot be read and leave them out.
+def find_splits(
+    folder: Path,
+    val_fraction: float | None = None,
+    seed: int = 0,
+    left_out: Collection[str] = (),
+) -> dict[str, Split]:
+    """Find the files of `train` and `val` as `check_pictures` does, but decode nothing.
+
+    Args:
+        folder: see `check_pictures`.
+        val_fraction: see `check_pictures`.
+        seed: see `check_pictures`.
+        left_out: the names, relative to `folder`, of files that `check_pictures` left out; they
+            have no part in the division.
 
     Raises:
-        DataError: a folder is missing, empty, or in one split only.
+        DataError: see `check_pictures`.
     """
-    found = _find_splits(folder)
-    labels = found["train"].labels
-    examined = {split: _examine_all(folder, found[split].pictures) for split in SPLITS}
-    used = {split: [one for one in examined[split] if one.fault is None] for split in SPLITS}
-    pictures = {split: [one.picture for one in used[split]] for split in SPLITS}
-    for split in SPLITS:
-        _check_none_empty(folder / split, labels, pictures[split])
-    provenance = _provenance(folder, labels, used)
-    faults = [one for split in SPLITS for one in examined[split] if one.fault is not None]
-    provenance["left_out"] = {_name(folder, one.picture): one.fault for one in faults}
-    if faults:
-        say(f"left out {len(faults)} of {sum(map(len, examined.values()))} files")
-    return Pictures(labels, pictures["train"], pictures["val"], provenance)
+    found = _find_files(find_roots(folder, val_fraction))
+    if val_fraction is None:
+        return found
+    files = found["train"].pictures
+    sums = hash_files([one.path for one in files if _name(folder, one.path) not in left_out])
+    return _divide(_only(found["train"], sums), sums, val_fraction, seed)
+
+
+def check_pictures(folder: Path, val_fraction: float | None = None, seed: int = 0) -> Pictures:
+    """Read every picture once; name those that cannot be read and leave them out.
+
+    Args:
+        folder: has `train/<label>/*` and `val/<label>/*`.
+        val_fraction: the share of each label to validate on, above 0 and below 1, where `folder`
+            has no `val`: of `train/<label>/*`, or of `<label>/*` where there is no `train` either.
+        seed: of the choice of that share, see `antbee.training.splits.choose_val`.
+
+    Raises:
+        DataError: a folder is missing, empty, or in one split only; there is a `val` as well as a
+            `val_fraction`; or a label has too few pictures to be divided.
+    """
+    roots = find_roots(folder, val_fraction)
+    found = _find_files(roots)
+    examined = _examine_all(
+        folder, [one.path for split in found.values() for one in split.pictures]
+    )
+    sums = {path: one.sha256 for path, one in examined.items() if one.fault is None}
+    used = {name: _only(split, sums) for name, split in found.items()}
+    for name, split in used.items():
+        _check_none_empty(roots[name], split)
+    if val_fraction is not None:
+        used = _divide(used["train"], sums, val_fraction, seed)
+    provenance = _provenance(folder, used, sums) | {"left_out": _left_out(folder, examined)}
+    train, val = (used[name].pictures for name in SPLITS)
+    sizes = [examined[picture.path].size for picture in (*train, *val)]
+    return Pictures(found["train"].labels, train, val, provenance, sizes)
 
 
 def describe_change(before: dict[str, Any], now: dict[str, Any]) -> str | None:
@@ -127,22 +158,12 @@ def _describe_folder(name: str, before: dict[str, Any], now: dict[str, Any]) -> 
     return f"{name} ({counts[0]} pictures then, {counts[1]} now)"
 
 
-def _find_splits(folder: Path) -> dict[str, Split]:
-    if not folder.is_dir():
+def _find_files(roots: Mapping[str, Path]) -> dict[str, Split]:
+    found = {name: find_pictures(root) for name, root in roots.items()}
+    labels = [set(split.labels) for split in found.values()]
+    if odd := labels[0].union(*labels) - labels[0].intersection(*labels):
         raise DataError(
-            f"there are no pictures in {folder}: `sh get_data.sh {folder}` gets some, "
-            "or name a folder of your own with --data"
-        )
-    for split in SPLITS:
-        if not (folder / split).is_dir():
-            raise DataError(
-                f"{folder} has no folder {split}: pictures belong in "
-                f"{folder}/train/<label>/ and {folder}/val/<label>/"
-            )
-    found = {split: find_pictures(folder / split) for split in SPLITS}
-    if odd := set(found["train"].labels).symmetric_difference(found["val"].labels):
-        raise DataError(
-            f"only one of {folder}/train and {folder}/val has {', '.join(sorted(odd))}: "
+            f"only one of {' and '.join(map(str, roots.values()))} has {', '.join(sorted(odd))}: "
             "every label needs pictures in both"
         )
     return found
@@ -152,62 +173,85 @@ def _visible(folder: Path) -> list[Path]:
     return [path for path in folder.iterdir() if not path.name.startswith(".")]
 
 
-def _check_none_empty(folder: Path, labels: list[str], pictures: list[Picture]) -> None:
-    filled = {picture.label for picture in pictures}
-    for index, label in enumerate(labels):
-        if index not in filled:
+def _check_none_empty(folder: Path, split: Split) -> None:
+    for label, pictures in _by_label(split).items():
+        if not pictures:
             raise DataError(
                 f"{folder / label} holds no picture that can be read: "
-                "put some there, or remove the label from train and val"
+                "put some there, or remove the label"
             )
 
 
-def _examine_all(folder: Path, pictures: list[Picture]) -> list[_Examined]:
-    with open_pool() as pool:
-        results = work_ahead(pool, _examine, pictures, AHEAD)
-        examined = list(Bar("reading", len(pictures), results))
-    for one in examined:
-        if one.fault is not None:
-            say(f"left out {_name(folder, one.picture)}: {one.fault}")
+def _examine_all(folder: Path, files: list[Path]) -> dict[Path, Examined]:
+    # A folder beside them is no picture, and whoever put pictures into it must hear of that.
+    homes = sorted({file.parent for file in files})
+    folders = [path for home in homes for path in sorted(_visible(home)) if path.is_dir()]
+    examined = examine_files([*files, *folders])
+    left_out = _left_out(folder, examined)
+    for name, fault in left_out.items():
+        say(f"left out {name}: {fault}")
+    if left_out:
+        say(f"left out {len(left_out)} of {len(examined)} files")
     return examined
 
 
-def _examine(picture: Picture) -> _Examined:
-    try:
-        contents = picture.path.read_bytes()
-        decode_image(contents)
-    except OSError as error:
-        return _Examined(picture, "", str(error.strerror))
-    except ImageError as error:
-        # What follows the colon is advice to whoever sends a picture to the server.
-        return _Examined(picture, "", str(error).partition(":")[0])
-    return _Examined(picture, hashlib.sha256(contents).hexdigest(), None)
+def _left_out(folder: Path, examined: Mapping[Path, Examined]) -> dict[str, str]:
+    """The reason for each file that cannot be used, by its name in the pictures' folder."""
+    return {
+        _name(folder, path): one.fault for path, one in examined.items() if one.fault is not None
+    }
 
 
-def _name(folder: Path, picture: Picture) -> str:
-    return picture.path.relative_to(folder).as_posix()
+def _only(split: Split, paths: Collection[Path]) -> Split:
+    return Split(split.labels, [picture for picture in split.pictures if picture.path in paths])
 
 
-def _provenance(
-    folder: Path, labels: list[str], used: dict[str, list[_Examined]]
-) -> dict[str, Any]:
-    counts: dict[str, dict[str, int]] = {split: {} for split in used}
-    sums = {}
-    for split, examined in used.items():
-        for index, label in enumerate(labels):
-            mine = [one for one in examined if one.picture.label == index]
-            counts[split][label] = len(mine)
-            sums[f"{split}/{label}"] = _sum(
-                f"{one.sha256}  {one.picture.path.name}" for one in mine
+def _divide(
+    split: Split, sums: Mapping[Path, str], val_fraction: float, seed: int
+) -> dict[str, Split]:
+    """Set pictures aside to validate on; `sums` has the SHA-256 of each."""
+    contents = {
+        label: [sums[picture.path] for picture in mine] for label, mine in _by_label(split).items()
+    }
+    chosen = choose_val(contents, val_fraction, seed)
+    sides: dict[str, list[Picture]] = {name: [] for name in SPLITS}
+    for picture in split.pictures:
+        sides["val" if sums[picture.path] in chosen else "train"].append(picture)
+    return {name: Split(split.labels, pictures) for name, pictures in sides.items()}
+
+
+def _by_label(split: Split) -> dict[str, list[Picture]]:
+    groups: dict[str, list[Picture]] = {label: [] for label in split.labels}
+    for picture in split.pictures:
+        groups[split.labels[picture.label]].append(picture)
+    return groups
+
+
+def _provenance(folder: Path, used: dict[str, Split], sums: Mapping[Path, str]) -> dict[str, Any]:
+    counts: dict[str, dict[str, int]] = {name: {} for name in used}
+    by_folder = {}
+    for name, split in used.items():
+        for label, mine in _by_label(split).items():
+            counts[name][label] = len(mine)
+            by_folder[f"{name}/{label}"] = _sum(
+                f"{sums[one.path]}  {one.path.name}" for one in mine
             )
-    whole = _sum(f"{one}  {name}" for name, one in sums.items())
     return {
         "folder": folder.resolve().name,
         "source": _source(folder),
         "pictures": counts,
-        "sums": sums,
-        "sha256": whole,
+        "sums": by_folder,
+        "sha256": _sum(f"{one}  {name}" for name, one in by_folder.items()),
+        "duplicates": find_duplicates(
+            Copy(_name(folder, one.path), name, one.label, sums[one.path])
+            for name, split in used.items()
+            for one in split.pictures
+        ),
     }
+
+
+def _name(folder: Path, path: Path) -> str:
+    return path.relative_to(folder).as_posix()
 
 
 def _source(folder: Path) -> str | None:

@@ -60,6 +60,17 @@ def test_unreadable_pictures_are_named_left_out_and_counted(
     assert pictures.provenance["pictures"]["train"] == {"circle": 5, "square": 6}
 
 
+def test_a_folder_in_a_label_s_folder_is_named(own: Path) -> None:
+    """Pictures that lie too deep are not passed over without a word."""
+    (own / "train/circle/more").mkdir()
+    draw_picture(own / "train/circle/more/0.jpg", round_=True)
+
+    pictures = check_pictures(own)
+
+    assert pictures.provenance["left_out"] == {"train/circle/more": "Is a directory"}
+    assert len(pictures.train) == 12
+
+
 def test_a_missing_folder_names_the_command_that_fills_it(tmp_path: Path) -> None:
     """Without any data the message says how to get some."""
     with pytest.raises(DataError, match=r"sh get_data\.sh"):

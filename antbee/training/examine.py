@@ -1,0 +1,64 @@
+"""Whether a file is a picture that can be read, and what it is. Knows nothing of labels."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from antbee.ahead import open_pool, work_ahead
+from antbee.errors import ImageError
+from antbee.files import sha256_of
+from antbee.images import decode_image
+from antbee.training.progress import Bar
+
+AHEAD: Final = 64
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What reading a file showed.
+
+    Attributes:
+        sha256: of its contents; empty if there is a fault.
+        size: width and height in pixels of the upright picture; zeros if there is a fault.
+        fault: why it cannot be used; None if it can.
+    """
+
+    sha256: str
+    size: tuple[int, int]
+    fault: str | None
+
+
+def examine_files(paths: Sequence[Path]) -> dict[Path, Examined]:
+    """Read and decode every file once."""
+    with open_pool() as pool:
+        results = work_ahead(pool, _examine, paths, AHEAD)
+        return dict(zip(paths, Bar("reading", len(paths), results), strict=True))
+
+
+def hash_files(paths: Sequence[Path]) -> dict[Path, str]:
+    """Give the SHA-256 of every file that can be opened; nothing is decoded."""
+    with open_pool() as pool:
+        sums = work_ahead(pool, _hash, paths, AHEAD)
+        hashed = zip(paths, Bar("hashing", len(paths), sums), strict=True)
+        return {path: one for path, one in hashed if one is not None}
+
+
+def _examine(path: Path) -> Examined:
+    try:
+        contents = path.read_bytes()
+        size = decode_image(contents).size
+    except OSError as error:
+        return Examined("", (0, 0), str(error.strerror))
+    except ImageError as error:
+        # What follows the colon is advice to whoever sends a picture to the server.
+        return Examined("", (0, 0), str(error).partition(":")[0])
+    return Examined(hashlib.sha256(contents).hexdigest(), size, None)
+
+
+def _hash(path: Path) -> str | None:
+    try:
+        return sha256_of(path)
+    except OSError:
+        return None
