@@ -7,17 +7,21 @@ import argparse
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, redirect_stderr
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from antbee.command import DONE, INTERRUPTED, run, say
 from antbee.errors import ModelError
+from antbee.machine import keep_memory
 from antbee.training.arguments import OUT, make_parser, settle
 from antbee.training.interrupt import Stop, catch_signals
 
 if TYPE_CHECKING:
     from antbee.training.run import Run
+    from antbee.training.team import Team
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -25,41 +29,80 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = make_parser()
     options = parser.parse_args(argv)
     with catch_signals() as stop:
+        if options.check:
+            return run(lambda: check(parser, options))
         return run(lambda: train(parser, options, stop))
+
+
+def check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
+    """Print what there is to train on; neither torch nor a folder for a run is needed for that."""
+    from antbee.training.data import check_pictures  # noqa: PLC0415
+    from antbee.training.survey import make_table  # noqa: PLC0415
+
+    if options.checkpoint:
+        parser.error("--check is of a new run: leave --check out, or leave -c out")
+    arguments = settle(parser, options, None)
+    folder = Path(arguments["data"])
+    print(make_table(check_pictures(folder, arguments["val_fraction"], arguments["seed"])))
+    return DONE
 
 
 def train(parser: argparse.ArgumentParser, options: argparse.Namespace, stop: Stop) -> int:
     """Train to the end, say where the best checkpoint is, and offer to pack it."""
-    going, data = prepare(parser, options)
-    with stop.deferred():
-        say(f"training on {going.device} in {going.folder}")
-        going.train(stop)
-    print(going.best_file, flush=True)
-    stop.check()
-    if wants_bento(options.bento):
-        pack(going.best_file, data)
+    # Threads that spin while they wait would take the cores from those that decode.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    keep_memory()
+    # Loading torch takes seconds: --help need not wait, and Ctrl-C meanwhile leaves no traceback.
+    from antbee.training.report import try_report  # noqa: PLC0415
+    from antbee.training.team import gathered  # noqa: PLC0415
+
+    with gathered() as team, heard(team.leads):
+        going, data = prepare(parser, options, team)
+        with stop.deferred():
+            if options.tensorboard:
+                going.draw_curves()
+            say(f"training on {going.device} in {going.folder}")
+            going.train(stop)
+    if team.leads:
+        print(going.best_file, flush=True)
+        stop.check()
+        try_report(going.folder, going.pictures, going.device)
+        if wants_bento(options.bento):
+            pack(going.best_file, data)
     return DONE
 
 
-def prepare(parser: argparse.ArgumentParser, options: argparse.Namespace) -> "tuple[Run, str]":
+def prepare(
+    parser: argparse.ArgumentParser, options: argparse.Namespace, team: "Team"
+) -> "tuple[Run, str]":
     """Begin a run, or go on with one; return it and the folder of its pictures."""
-    # Threads that spin while they wait would take the cores from those that decode.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    # Loading torch takes seconds: --help need not wait, and Ctrl-C meanwhile leaves no traceback.
-    from antbee.training.checkpoint import load_checkpoint  # noqa: PLC0415
     from antbee.training.data import check_pictures  # noqa: PLC0415
     from antbee.training.device import choose_device  # noqa: PLC0415
-    from antbee.training.run import begin_run, resume_run  # noqa: PLC0415
+    from antbee.training.folder import started_again  # noqa: PLC0415
+    from antbee.training.start import begin_run, find_saved, resume_run  # noqa: PLC0415
+    from antbee.training.survey import say_warnings  # noqa: PLC0415
 
-    checkpoint = load_checkpoint(options.checkpoint) if options.checkpoint else None
-    arguments = settle(parser, options, checkpoint.arguments if checkpoint else None)
+    out = options.out or OUT
+    saved = find_saved(options.checkpoint or started_again(out), team)
+    arguments = settle(parser, options, saved[1].arguments if saved else None)
     device = choose_device(arguments["device"])
-    pictures = check_pictures(Path(arguments["data"]))
-    if checkpoint is None:
-        going = begin_run(options.out or OUT, arguments, pictures, device)
-    else:
-        going = resume_run(options.checkpoint, checkpoint, arguments, pictures, device)
-    return going, arguments["data"]
+    folder = Path(arguments["data"])
+    pictures = check_pictures(folder, arguments["val_fraction"], arguments["seed"])
+    say_warnings(pictures)
+    if saved is None:
+        return begin_run(out, arguments, pictures, device, team), arguments["data"]
+    path, checkpoint = saved[0], replace(saved[1], arguments=arguments)
+    return resume_run(path, checkpoint, pictures, device, team), arguments["data"]
+
+
+@contextmanager
+def heard(leads: bool) -> Iterator[None]:
+    """Within this context, nothing is said by a process that others already speak for."""
+    with ExitStack() as stack:
+        if not leads:
+            silence = stack.enter_context(Path(os.devnull).open("w"))
+            stack.enter_context(redirect_stderr(silence))
+        yield
 
 
 def wants_bento(choice: str) -> bool:

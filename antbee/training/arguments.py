@@ -7,17 +7,31 @@ from pathlib import Path
 from typing import Any, Final
 
 ARCHITECTURES: Final = ("resnet18", "resnet34", "resnet50")
+STAGES: Final = ("none", "stem", "layer1", "layer2", "layer3", "layer4")
+"""Of a ResNet, in the order of computation; the stem is its first convolution."""
 DEFAULTS: Final[dict[str, Any]] = {
     "data": "data",
+    "val_fraction": None,
     "arch": "resnet18",
     "weights": "imagenet",
-    "epochs": 25,
+    "freeze": "auto",
+    "epochs": None,
     "batch_size": 16,
-    "lr": 0.01,
+    "lr": None,
+    "patience": None,
     "seed": 0,
     "device": "auto",
 }
-FIXED: Final = ("arch", "weights", "epochs", "batch_size", "lr", "seed")
+RECIPES: Final[dict[str, dict[str, Any]]] = {
+    "frozen": {"epochs": 12, "lr": 0.02},
+    "whole": {"epochs": 25, "lr": 0.01},
+}
+"""What is not given, where a part of the network is frozen and where none is. The first was chosen
+by cross-validation on the tutorial's training pictures: `benchmarks/recipe.py`."""
+FIXED: Final = (
+    *("val_fraction", "arch", "weights", "freeze"),
+    *("epochs", "batch_size", "lr", "patience", "seed"),
+)
 """What a run keeps from its beginning to its end."""
 MOST: Final = 2**63 - 1
 """Of a whole number that torch can take."""
@@ -36,6 +50,13 @@ def make_parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--data", help=f"folder of the pictures ({DEFAULTS['data']})")
+    add(
+        "--val-fraction",
+        type=_share,
+        metavar="X",
+        help="where DATA has no val: validate on this share of each label of DATA/train/<label>/* "
+        "or DATA/<label>/*, between 0 and 1, chosen by --seed (none)",
+    )
     add("--arch", choices=ARCHITECTURES, help=f"the network ({DEFAULTS['arch']})")
     add(
         "--weights",
@@ -43,7 +64,20 @@ def make_parser() -> argparse.ArgumentParser:
         help="what to start from: torchvision's ImageNet weights, random ones, or a whole or "
         f"partial state dict or a checkpoint ({DEFAULTS['weights']})",
     )
-    add("--epochs", type=_whole(1), metavar="N", help=f"1 or more ({DEFAULTS['epochs']})")
+    add(
+        "--freeze",
+        choices=("auto", *STAGES),
+        help="the last stage that stays as it is; what comes after it is trained. auto is layer3, "
+        "or as far as the starting weights reach, and none from random weights "
+        f"({DEFAULTS['freeze']})",
+    )
+    frozen, whole = RECIPES["frozen"], RECIPES["whole"]
+    add(
+        "--epochs",
+        type=_whole(1),
+        metavar="N",
+        help=f"1 or more ({frozen['epochs']}, or {whole['epochs']} if nothing is frozen)",
+    )
     add(
         "--batch-size",
         type=_whole(2),
@@ -51,10 +85,22 @@ def make_parser() -> argparse.ArgumentParser:
         help="pictures a step, 2 or more, because batch normalisation measures across the batch "
         f"({DEFAULTS['batch_size']})",
     )
-    add("--lr", type=_rate, metavar="X", help=f"highest learning rate ({DEFAULTS['lr']})")
+    add(
+        "--lr",
+        type=_rate,
+        metavar="X",
+        help=f"highest learning rate ({frozen['lr']}, or {whole['lr']} if nothing is frozen)",
+    )
+    add(
+        "--patience",
+        type=_whole(1),
+        metavar="N",
+        help="stop when the best epoch is N epochs ago (never)",
+    )
     add("--seed", type=_whole(0), metavar="N", help=f"0 or more ({DEFAULTS['seed']})")
     add("--device", help="auto, cpu, cuda, cuda:1, mps, ...; auto takes a GPU if there is one")
     add("--out", type=Path, help=f"folder of all runs ({OUT})")
+    add("--tensorboard", action="store_true", help="write the curves to the run's folder, too")
     add(
         "--bento",
         choices=("ask", "yes", "no"),
@@ -67,7 +113,12 @@ def make_parser() -> argparse.ArgumentParser:
         type=Path,
         metavar="FILE",
         help="go on from a last.pt or best.pt, in its folder and with its arguments; "
-        "only --data, --device and --bento may differ",
+        "only --data, --device, --tensorboard and --bento may differ",
+    )
+    add(
+        "--check",
+        action="store_true",
+        help="print what there is to train on, and what is wrong with it, and train nothing",
     )
     return parser
 
@@ -87,10 +138,13 @@ def settle(
     }
     if saved is None:
         return DEFAULTS | given
+    if given.get("freeze") == "auto":  # which the beginning of the run has settled
+        del given["freeze"]
     for name in FIXED:
         if name in given and given[name] != saved[name]:
             _refuse(parser, name, f"the run was begun with {saved[name]}")
-    if options.out and options.out.resolve() != options.checkpoint.resolve().parent.parent:
+    own = options.checkpoint and options.checkpoint.resolve().parent.parent
+    if own and options.out and options.out.resolve() != own:
         _refuse(parser, "out", "the run goes on in the checkpoint's own folder")
     return saved | given
 
@@ -118,4 +172,11 @@ def _rate(text: str) -> float:
     return number
 
 
-_rate.__name__ = "number"  # argparse names it where float() fails
+def _share(text: str) -> float:
+    number = float(text)
+    if not 0 < number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a number between 0 and 1")
+    return number
+
+
+_rate.__name__ = _share.__name__ = "number"  # argparse names it where float() fails

@@ -7,8 +7,9 @@ in another process, with another number of threads, as if it had not.
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -19,18 +20,22 @@ from torch import Tensor
 
 from antbee.ahead import work_ahead
 from antbee.errors import DataError, ImageError
-from antbee.images import IMAGENET, decode_image, read_array, to_array
+from antbee.images import IMAGENET, REDUCING_GAP, decode_image, read_array, to_array
 from antbee.training.data import Picture
+from antbee.training.shelf import Shelf
 
 SCALE: Final = (0.08, 1.0)
 RATIO: Final = (3 / 4, 4 / 3)
+LARGEST: Final = math.ceil(IMAGENET.crop / math.sqrt(SCALE[0]))
+"""Of the shorter side, in pixels: the smallest part of a larger picture would only be reduced."""
 MIRRORED: Final = 0.5
 AHEAD: Final = 2
 """Batches that are read ahead."""
 MARGIN: Final = (IMAGENET.resize - IMAGENET.crop) // 2
 
 Batch = tuple[Tensor, Tensor]
-"""Pictures, float32 [N, 3, 224, 224] in channels-last memory, and labels, int64 [N]."""
+"""Pictures, float32 [N, 3, 224, 224] in channels-last memory, or what a frozen part of the network
+made of them, and labels, int64 [N]."""
 
 
 def count_batches(pictures: int, size: int) -> int:
@@ -53,8 +58,18 @@ def shuffle(pictures: int, size: int, key: tuple[int, int]) -> list[list[int]]:
     return [batch.tolist() for batch in np.array_split(order, count_batches(pictures, size))]
 
 
+def in_order(pictures: int, size: int) -> list[list[int]]:
+    """Batches of the pictures as they come, by index."""
+    indices = range(pictures)
+    return [list(indices[start : start + size]) for start in indices[::size]]
+
+
 def train_batches(
-    pool: Executor, pictures: list[Picture], batches: list[list[int]], key: tuple[int, int]
+    pool: Executor,
+    pictures: list[Picture],
+    batches: Sequence[Sequence[int]],
+    key: tuple[int, int],
+    shelf: Shelf[Image.Image],
 ) -> Iterator[Batch]:
     """Yield batches of augmented pictures.
 
@@ -63,26 +78,43 @@ def train_batches(
         pictures: the training pictures.
         batches: indices of pictures.
         key: the run's seed and the epoch.
+        shelf: keeps decoded pictures by index.
 
     Raises:
         DataError: a picture can no longer be read.
     """
 
-    def read(data: bytes, index: int) -> NDArray[np.float32]:
-        return to_array(augment(decode_image(data), np.random.default_rng((*key, index))))
+    def read(index: int) -> NDArray[np.float32]:
+        image = shelf.get(index, lambda: _decode(pictures[index].path), _size)
+        return to_array(augment(image, np.random.default_rng((*key, index))))
 
     return _stack(pool, read, pictures, batches)
 
 
-def val_batches(pool: Executor, pictures: list[Picture], size: int) -> Iterator[Batch]:
-    """Yield the pictures in order, exactly as the server will see them.
+def val_batches(
+    pool: Executor,
+    pictures: list[Picture],
+    batches: Sequence[Sequence[int]],
+) -> Iterator[Batch]:
+    """Yield batches of pictures exactly as the server will see them.
 
     Raises:
         DataError: a picture can no longer be read.
     """
-    indices = range(len(pictures))
-    batches = [list(indices[start : start + size]) for start in indices[::size]]
-    return _stack(pool, lambda data, _: read_array(data), pictures, batches)
+    return _stack(
+        pool, lambda index: read_array(pictures[index].path.read_bytes()), pictures, batches
+    )
+
+
+def _decode(path: Path) -> Image.Image:
+    """Decode a picture, reduced as far as no part that `augment` cuts out has to be enlarged."""
+    image = decode_image(path.read_bytes(), shorter_side=LARGEST // REDUCING_GAP)
+    factor = min(image.size) // LARGEST
+    return image.reduce(factor) if factor > 1 else image
+
+
+def _size(image: Image.Image) -> int:
+    return image.width * image.height * len(image.mode)
 
 
 def augment(image: Image.Image, generator: np.random.Generator) -> Image.Image:
@@ -111,13 +143,13 @@ def augment(image: Image.Image, generator: np.random.Generator) -> Image.Image:
 
 def _stack(
     pool: Executor,
-    read: Callable[[bytes, int], NDArray[np.float32]],
+    read: Callable[[int], NDArray[np.float32]],
     pictures: list[Picture],
-    batches: list[list[int]],
+    batches: Sequence[Sequence[int]],
 ) -> Iterator[Batch]:
     def load(index: int) -> NDArray[np.float32]:
         try:
-            return read(pictures[index].path.read_bytes(), index)
+            return read(index)
         except (OSError, ImageError) as error:
             path = pictures[index].path
             raise DataError(f"{path} can no longer be read: {error}") from error

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from antbee.errors import CheckpointError
-from antbee.files import recorded_sums, sha256_of, write_with_checksum
+from antbee.files import Buffer, recorded_sums, sha256_of, write_with_checksum
 
 FORMAT: Final = "antbee checkpoint"
 VERSION: Final = 1
@@ -24,10 +24,15 @@ RUN_NAME: Final = re.compile(r"\d{8}-\d{6}-\w+")
 """A run's folder: the UTC time of its start and the architecture, 20250131-235959-resnet18."""
 
 
+_LATER: Final[dict[str, Any]] = {"views": 0}
+"""Fields that checkpoints of earlier releases lack, and what they would have had there."""
+_LATER_ARGUMENTS: Final[dict[str, Any]] = {"freeze": "none", "patience": None, "val_fraction": None}
+"""The same of the arguments."""
 _KINDS: Final = {
     "arch": str,
     "labels": list,
     "threads": int,
+    "views": int,
     **dict.fromkeys(("model", "optimizer", "scheduler", "generators"), dict),
     **dict.fromkeys(("arguments", "data", "weights", "versions"), dict),
 }
@@ -72,11 +77,11 @@ class Position:
     loss_sum: float = 0.0
     seconds: float = 0.0
 
-    def add(self, pictures: int, loss: float, seconds: float) -> None:
-        """Count one more batch, with the mean loss over its pictures."""
+    def add(self, pictures: int, loss_sum: float, seconds: float) -> None:
+        """Count one more batch, with the sum of its pictures' losses."""
         self.step += 1
         self.pictures += pictures
-        self.loss_sum += loss * pictures
+        self.loss_sum += loss_sum
         self.seconds += seconds
 
 
@@ -93,6 +98,7 @@ class Checkpoint:
         generators: states of the random generators, by library.
         threads: of torch on the CPU; sums come out the same only with as many.
         precision: of the multiplications in training, `float32` or `bfloat16`.
+        views: of each training picture, where they are kept; 0 if every epoch has its own.
         position: how far the run has come.
         best: the best epoch so far; None before the first has ended.
         history: every epoch so far.
@@ -110,6 +116,7 @@ class Checkpoint:
     generators: dict[str, Tensor]
     threads: int
     precision: str
+    views: int
     position: Position
     best: Metrics | None
     history: list[Metrics]
@@ -130,18 +137,10 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     Raises:
         CheckpointError: the disk is full or cannot be written to; the old one is still there.
     """
-    fields = {
-        field.name: getattr(checkpoint, field.name) for field in dataclasses.fields(Checkpoint)
-    }
-    state = {"format": FORMAT, "version": VERSION, **fields}
-    state["position"] = dataclasses.asdict(checkpoint.position)
-    state["best"] = dataclasses.asdict(checkpoint.best) if checkpoint.best else None
-    state["history"] = [dataclasses.asdict(metrics) for metrics in checkpoint.history]
     # By way of memory, because torch's own writing turns a full disk into an error of its own.
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
+    contents = to_bytes(checkpoint)
     try:
-        write_with_checksum(path, buffer.getbuffer())
+        write_with_checksum(path, contents)
     except OSError as error:
         raise CheckpointError(
             f"{path} could not be written ({error.strerror}); any checkpoint saved before is intact"
@@ -166,6 +165,25 @@ def load_checkpoint(path: Path) -> Checkpoint:
         return _from_state(state)
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path} is not a whole checkpoint: {error}") from error
+
+
+def to_bytes(checkpoint: Checkpoint) -> memoryview:
+    """Return what a checkpoint's file holds."""
+    fields = {
+        field.name: getattr(checkpoint, field.name) for field in dataclasses.fields(Checkpoint)
+    }
+    state = {"format": FORMAT, "version": VERSION, **fields}
+    state["position"] = dataclasses.asdict(checkpoint.position)
+    state["best"] = dataclasses.asdict(checkpoint.best) if checkpoint.best else None
+    state["history"] = [dataclasses.asdict(metrics) for metrics in checkpoint.history]
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    return buffer.getbuffer()
+
+
+def from_bytes(contents: Buffer) -> Checkpoint:
+    """Return the checkpoint that `to_bytes` was given, with its tensors on the CPU."""
+    return _from_state(torch.load(io.BytesIO(contents), map_location="cpu", weights_only=True))
 
 
 def is_checkpoint(state: object) -> bool:
@@ -219,7 +237,9 @@ def _check_sum(path: Path) -> None:
 
 
 def _from_state(state: dict[str, Any]) -> Checkpoint:
+    state = _LATER | state
     fields = {field.name: state[field.name] for field in dataclasses.fields(Checkpoint)}
+    fields["arguments"] = _LATER_ARGUMENTS | state["arguments"]
     fields["position"] = Position(**state["position"])
     fields["best"] = Metrics(**state["best"]) if state["best"] is not None else None
     fields["history"] = [Metrics(**metrics) for metrics in state["history"]]

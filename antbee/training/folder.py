@@ -18,6 +18,8 @@ from antbee.training.checkpoint import Metrics
 LAST: Final = "last.pt"
 BEST: Final = "best.pt"
 METRICS: Final = "metrics.jsonl"
+LAUNCH: Final = "launch"
+"""Names the torchrun that began the run, so that it can go on when torchrun starts it again."""
 
 
 def make_folder(out: Path, arch: str) -> Path:
@@ -38,6 +40,26 @@ def make_folder(out: Path, arch: str) -> Path:
             raise CheckpointError(f"{folder} cannot be made: {error.strerror}") from error
         else:
             return folder
+
+
+def remember_launch(folder: Path) -> None:
+    """Note in a run's new folder which torchrun began it, if one did."""
+    if launch := _launch():
+        (folder / LAUNCH).write_text(launch)
+
+
+def started_again(out: Path) -> Path | None:
+    """`last.pt` of the run that this torchrun began before a process of it died, if one did."""
+    if int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) == 0:
+        return None
+    own = [path.parent for path in out.glob(f"*/{LAUNCH}") if path.read_text() == _launch()]
+    return max(own) / LAST if own else None
+
+
+def _launch() -> str | None:
+    # A launcher outlives the processes that it starts, so its own number does not change.
+    launch = os.environ.get("TORCHELASTIC_RUN_ID")
+    return launch and f"{launch} {os.getppid()}"
 
 
 @contextmanager

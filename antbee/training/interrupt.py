@@ -14,15 +14,20 @@ _NOTICE: Final = b"\nstopping after this batch; Ctrl-C again stops at once\n"
 
 
 class Stop:
-    """Whether a stop was asked for, and what to do about it."""
+    """Whether a stop was asked for, and what to do about it.
 
-    def __init__(self) -> None:
+    Args:
+        insist: whether a second signal ends the process at once; torchrun sends one by itself.
+    """
+
+    def __init__(self, *, insist: bool = True) -> None:
         self.requested = False
+        self._insist = insist
         self._deferred = False
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """Within this context the first signal waits for `check`, and a second ends the process."""
+        """Within this context the first signal waits for `check`, and a second may not wait."""
         self._deferred = True
         try:
             yield
@@ -39,6 +44,8 @@ class Stop:
         again, self.requested = self.requested, True
         if not self._deferred:
             raise KeyboardInterrupt
+        if again and not self._insist:
+            return
         if again:
             # Nothing to tidy up: files are renamed into place, and the rest is memory.
             os._exit(INTERRUPTED)
@@ -48,7 +55,7 @@ class Stop:
 @contextmanager
 def catch_signals() -> Iterator[Stop]:
     """Within this context SIGINT and SIGTERM go to the `Stop` that it yields."""
-    stop = Stop()
+    stop = Stop(insist="TORCHELASTIC_RUN_ID" not in os.environ)
     numbers = (signal.SIGINT, signal.SIGTERM)
     before = {number: signal.signal(number, stop.handle) for number in numbers}
     try:

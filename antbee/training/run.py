@@ -1,11 +1,9 @@
 """A run: epochs of training and validation, saved so that it can stop anywhere and go on."""
 
 import dataclasses
-import platform
-import shutil
 import time
-from concurrent.futures import Executor
-from importlib.metadata import version
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,24 +11,23 @@ import torch
 
 from antbee.ahead import open_pool
 from antbee.command import say
-from antbee.errors import DataError
 from antbee.files import remove_temporaries
-from antbee.training.batches import count_batches, shuffle, train_batches, val_batches
+from antbee.training.batches import count_batches
 from antbee.training.checkpoint import (
     Checkpoint,
     Metrics,
     Position,
-    load_checkpoint,
     save_checkpoint,
 )
-from antbee.training.data import Pictures, describe_change
-from antbee.training.device import choose_precision
-from antbee.training.folder import BEST, LAST, locked, make_folder, write_metrics
+from antbee.training.data import Pictures
+from antbee.training.feed import Feed, Plan
+from antbee.training.folder import BEST, LAST, locked, write_metrics
 from antbee.training.interrupt import Stop
-from antbee.training.loop import Learner, LearnerState
+from antbee.training.loop import Learner, LearnerState, Recipe
 from antbee.training.model import build_model
 from antbee.training.progress import Bar
-from antbee.training.weights import load_weights
+from antbee.training.team import ALONE, Team
+from antbee.training.tensorboard import Curves
 
 
 class Run:
@@ -41,10 +38,16 @@ class Run:
         checkpoint: the state to go on from.
         pictures: those that the checkpoint was made with.
         device: where to train.
+        team: with whom; the leader alone writes files.
     """
 
     def __init__(
-        self, folder: Path, checkpoint: Checkpoint, pictures: Pictures, device: torch.device
+        self,
+        folder: Path,
+        checkpoint: Checkpoint,
+        pictures: Pictures,
+        device: torch.device,
+        team: Team = ALONE,
     ) -> None:
         self.folder = folder
         self.position = checkpoint.position
@@ -54,9 +57,15 @@ class Run:
         self._start = dataclasses.replace(checkpoint, model={}, optimizer={}, scheduler={})
         self._pictures = pictures
         self._epochs: int = checkpoint.arguments["epochs"]
-        self._batch_size: int = checkpoint.arguments["batch_size"]
-        self._seed: int = checkpoint.arguments["seed"]
-        self._learner = make_learner(checkpoint.arguments, pictures, device, checkpoint.precision)
+        self._patience: int | None = checkpoint.arguments["patience"]
+        self._plan = Plan(
+            checkpoint.arguments["seed"], checkpoint.arguments["batch_size"], checkpoint.views
+        )
+        model = build_model(checkpoint.arch, len(pictures.labels))
+        recipe = make_recipe(checkpoint.arguments, pictures, checkpoint.precision)
+        self._team = team
+        self._curves: Curves | None = None
+        self._learner = Learner(model, device, recipe, team)
         self._learner.restore(
             LearnerState(
                 model=checkpoint.model,
@@ -71,6 +80,11 @@ class Run:
     def device(self) -> torch.device:
         """Where it trains."""
         return self._learner.device
+
+    @property
+    def pictures(self) -> Pictures:
+        """What it trains and validates on."""
+        return self._pictures
 
     @property
     def best_file(self) -> Path:
@@ -88,9 +102,10 @@ class Run:
         """
         if self.position.epoch == self._epochs:
             say(f"the run is complete: {self._epochs} epochs")
-        with locked(self.folder):
-            remove_temporaries(self.folder)
-            write_metrics(self.folder, self.history)
+        with locked(self.folder) if self._team.leads else nullcontext():
+            if self._team.leads:
+                remove_temporaries(self.folder)
+                write_metrics(self.folder, self.history)
             try:
                 self._train_epochs(stop)
             except KeyboardInterrupt:
@@ -98,8 +113,19 @@ class Run:
                 say(f"saved; to go on: python train.py -c {self.folder / LAST}")
                 raise
 
+    def draw_curves(self) -> None:
+        """Let TensorBoard see the epochs, those that are done and those to come.
+
+        Raises:
+            SettingsError: TensorBoard is not installed.
+        """
+        if self._team.leads:
+            self._curves = Curves(self.folder, self.history)
+
     def save(self, name: str) -> None:
         """Write the state of this moment."""
+        if not self._team.leads:
+            return
         checkpoint = dataclasses.replace(
             self._start,
             **self._learner.state(),
@@ -112,36 +138,54 @@ class Run:
 
     def _train_epochs(self, stop: Stop) -> None:
         with open_pool() as pool:
-            while self.position.epoch < self._epochs:
-                self._train_epoch(pool, stop)
-                self._end_epoch(*self._validate(pool, stop))
+            check = partial(self._check, stop)
+            feed = Feed(self._learner, self._pictures, self._plan, pool, check)
+            while self.position.epoch < self._epochs and not self._lost_patience():
+                self._train_epoch(feed, stop)
+                self._end_epoch(*self._validate(feed, stop))
 
-    def _train_epoch(self, pool: Executor, stop: Stop) -> None:
-        place, pictures = self.position, self._pictures.train
-        key = (self._seed, place.epoch)
-        left = shuffle(len(pictures), self._batch_size, key)[place.step :]
-        with Bar(self._title("train"), len(pictures), done=place.pictures) as bar:
+    def _lost_patience(self) -> bool:
+        if self._patience is None or self.best is None:
+            return False
+        lost = self.position.epoch - self.best.epoch >= self._patience
+        if lost:
+            say(f"stopping early: {self._patience} epochs were no better than {self.best.epoch}")
+        return lost
+
+    def _train_epoch(self, feed: Feed, stop: Stop) -> None:
+        place, total = self.position, len(self._pictures.train)
+        with Bar(self._title("train"), total, done=place.pictures) as bar:
             before = time.perf_counter()
-            for batch in train_batches(pool, pictures, left, key):
-                stop.check()
-                loss = self._learner.train(batch)
+            for batch, whole in feed.train(place.epoch, place.step):
+                self._agree(stop)
+                loss_sum = self._team.sum(self._learner.train(batch, whole))[0]
                 before, seconds = time.perf_counter(), time.perf_counter() - before
-                place.add(len(batch[1]), loss, seconds)
+                place.add(whole, loss_sum, seconds)
                 bar.set_postfix(loss=f"{place.loss_sum / place.pictures:.3f}", refresh=False)
-                bar.update(len(batch[1]))
+                bar.update(whole)
 
-    def _validate(self, pool: Executor, stop: Stop) -> tuple[float, float, float]:
+    def _validate(self, feed: Feed, stop: Stop) -> tuple[float, float, float]:
         """Return the mean loss, the share that is right, and the seconds that it took."""
-        pictures, began = self._pictures.val, time.perf_counter()
-        loss_sum, right = 0.0, 0
-        with Bar(self._title("validate"), len(pictures)) as bar:
-            for batch in val_batches(pool, pictures, self._batch_size):
-                stop.check()
+        count, began = len(self._pictures.val), time.perf_counter()
+        loss_sum, right = 0.0, 0.0
+        with Bar(self._title("validate"), count) as bar:
+            for batch in feed.val():
+                self._check(stop)
                 loss, hits = self._learner.validate(batch)
                 loss_sum, right = loss_sum + loss, right + hits
-                bar.update(len(batch[1]))
-        seconds = time.perf_counter() - began
-        return loss_sum / len(pictures), right / len(pictures), seconds
+                bar.update(len(batch[1]) * self._team.size)
+        loss_sum, right = self._team.sum(loss_sum, right)
+        return loss_sum / count, right / count, time.perf_counter() - began
+
+    def _check(self, stop: Stop) -> None:
+        # One process must not leave the others waiting, so a team stops between batches only.
+        if self._team.size == 1:
+            stop.check()
+
+    def _agree(self, stop: Stop) -> None:
+        self._check(stop)
+        if self._team.sum(stop.requested)[0]:
+            raise KeyboardInterrupt
 
     def _end_epoch(self, val_loss: float, val_top1: float, val_seconds: float) -> None:
         place = self.position
@@ -161,76 +205,14 @@ class Run:
             # First, because a run that goes on from last.pt does not come by this epoch again.
             self.save(BEST)
         self.save(LAST)
-        write_metrics(self.folder, self.history)
+        if self._team.leads:
+            write_metrics(self.folder, self.history)
+        if self._curves:
+            self._curves.add(metrics)
         say(describe(metrics, self._epochs) + ("  best" if improved else ""))
 
     def _title(self, what: str) -> str:
         return f"epoch {self.position.epoch + 1}/{self._epochs} {what}"
-
-
-def begin_run(
-    out: Path, arguments: dict[str, Any], pictures: Pictures, device: torch.device
-) -> Run:
-    """Begin a run in a new folder of `out`, its first state saved.
-
-    Args:
-        out: the folder of all runs.
-        arguments: `arch`, `weights`, `epochs`, `batch_size`, `lr` and `seed` are used.
-        pictures: to train on.
-        device: where to train.
-
-    Raises:
-        CheckpointError: the weights cannot be had, or nothing can be saved.
-    """
-    checkpoint = _first_checkpoint(arguments, pictures, choose_precision(device))
-    folder = make_folder(out, arguments["arch"])
-    try:
-        run = Run(folder, checkpoint, pictures, device)
-        run.save(LAST)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)  # a run without a state is no run
-        raise
-    return run
-
-
-def resume_run(
-    path: Path,
-    checkpoint: Checkpoint,
-    arguments: dict[str, Any],
-    pictures: Pictures,
-    device: torch.device,
-) -> Run:
-    """Go on from a checkpoint, in its own folder.
-
-    Args:
-        path: of the checkpoint.
-        checkpoint: what it holds.
-        arguments: those of the checkpoint, but for `data` and `device`.
-        pictures: the same as when the run began.
-        device: where to train.
-
-    Raises:
-        CheckpointError: the best epoch's file is gone or damaged.
-        DataError: the pictures are not those that the run began with.
-    """
-    if change := describe_change(checkpoint.data, pictures.provenance):
-        raise DataError(
-            f"the pictures changed since the run began: {change}; "
-            "put them back, or begin another run without -c"
-        )
-    folder = path.parent
-    if checkpoint.best:
-        load_checkpoint(folder / BEST)
-    return Run(folder, dataclasses.replace(checkpoint, arguments=arguments), pictures, device)
-
-
-def make_learner(
-    arguments: dict[str, Any], pictures: Pictures, device: torch.device, precision: str
-) -> Learner:
-    """Build an architecture with random weights, and what trains it through all its epochs."""
-    steps = arguments["epochs"] * count_batches(len(pictures.train), arguments["batch_size"])
-    model = build_model(arguments["arch"], len(pictures.labels))
-    return Learner(model, device, precision=precision, learning_rate=arguments["lr"], steps=steps)
 
 
 def is_better(metrics: Metrics, best: Metrics) -> bool:
@@ -254,27 +236,7 @@ def _use_threads(count: int) -> None:
     torch.set_num_threads(count)
 
 
-def _versions() -> dict[str, str]:
-    named = {"python": platform.python_version(), "torch": str(torch.__version__)}
-    return named | {name: version(name) for name in ("torchvision", "numpy", "pillow")}
-
-
-def _first_checkpoint(arguments: dict[str, Any], pictures: Pictures, precision: str) -> Checkpoint:
-    torch.manual_seed(arguments["seed"])
-    learner = make_learner(arguments, pictures, torch.device("cpu"), precision)
-    weights = load_weights(learner.model, arguments["arch"], arguments["weights"])
-    return Checkpoint(
-        arch=arguments["arch"],
-        labels=pictures.labels,
-        **learner.state(),
-        generators={"torch": torch.get_rng_state()},
-        threads=torch.get_num_threads(),
-        precision=precision,
-        position=Position(),
-        best=None,
-        history=[],
-        arguments=arguments,
-        data=pictures.provenance,
-        weights=weights,
-        versions=_versions(),
-    )
+def make_recipe(arguments: dict[str, Any], pictures: Pictures, precision: str) -> Recipe:
+    """Gather what training depends on, through all its epochs."""
+    steps = arguments["epochs"] * count_batches(len(pictures.train), arguments["batch_size"])
+    return Recipe(arguments["lr"], steps, precision, arguments["freeze"])

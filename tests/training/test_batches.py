@@ -11,9 +11,18 @@ from PIL import Image
 
 from antbee.errors import DataError
 from antbee.images import IMAGENET, decode_image, to_array
-from antbee.training.batches import Batch, augment, shuffle, train_batches, val_batches
+from antbee.training.batches import (
+    LARGEST,
+    Batch,
+    augment,
+    in_order,
+    shuffle,
+    train_batches,
+    val_batches,
+)
 from antbee.training.data import Picture, find_pictures
-from tests.conftest import noise
+from antbee.training.shelf import Shelf
+from tests.conftest import encode, noise
 
 KEY = (0, 3)
 
@@ -68,12 +77,12 @@ def test_augmentation_cuts_and_mirrors() -> None:
     assert np.abs(rises).max() > 200
 
 
-def test_a_batch_is_the_same_with_any_number_of_threads(pictures: list[Picture]) -> None:
-    """Order and augmentation do not depend on who reads the pictures."""
+def test_a_batch_is_the_same_however_it_is_read(pictures: list[Picture]) -> None:
+    """Order and augmentation do not depend on who reads the pictures, nor on what is kept."""
     order = shuffle(len(pictures), 5, KEY)
     with ThreadPoolExecutor(1) as one, ThreadPoolExecutor(4) as four:
-        expected = list(train_batches(one, pictures, order, KEY))
-        actual = list(train_batches(four, pictures, order, KEY))
+        expected = list(train_batches(one, pictures, order, KEY, Shelf(0)))
+        actual = list(train_batches(four, pictures, order, KEY, Shelf(2**30)))
 
     assert_same(expected, actual)
 
@@ -82,8 +91,8 @@ def test_an_epoch_can_begin_in_its_middle(pictures: list[Picture]) -> None:
     """The batches that are left are those that would have come."""
     order = shuffle(len(pictures), 4, KEY)
     with ThreadPoolExecutor(2) as pool:
-        whole = list(train_batches(pool, pictures, order, KEY))
-        rest = list(train_batches(pool, pictures, order[2:], KEY))
+        whole = list(train_batches(pool, pictures, order, KEY, Shelf(0)))
+        rest = list(train_batches(pool, pictures, order[2:], KEY, Shelf(0)))
 
     assert_same(whole[2:], rest)
 
@@ -91,15 +100,29 @@ def test_an_epoch_can_begin_in_its_middle(pictures: list[Picture]) -> None:
 def test_every_epoch_augments_in_its_own_way(pictures: list[Picture]) -> None:
     """The same picture looks another way in another epoch."""
     with ThreadPoolExecutor(2) as pool:
-        first, second = (next(train_batches(pool, pictures, [[0]], (0, e))) for e in (0, 1))
+        first, second = (
+            next(train_batches(pool, pictures, [[0]], (0, e), Shelf(0))) for e in (0, 1)
+        )
 
     assert not torch.equal(first[0], second[0])
+
+
+def test_what_is_kept_of_a_large_picture_is_large_enough(tmp_path: Path) -> None:
+    """Of a picture of 12 megapixels the smallest part that is cut out is not enlarged."""
+    path = tmp_path / "large.png"
+    path.write_bytes(encode(Image.linear_gradient("L").resize((4000, 3000)), "PNG"))
+    shelf: Shelf[Image.Image] = Shelf(2**30)
+    with ThreadPoolExecutor(1) as pool:
+        list(train_batches(pool, [Picture(path, 0)], [[0]], KEY, shelf))
+
+    kept = shelf.get(0, lambda: pytest.fail("nothing was kept"), lambda _: 0)
+    assert LARGEST <= min(kept.size) < 2 * LARGEST
 
 
 def test_validation_sees_what_the_server_sees(pictures: list[Picture]) -> None:
     """A validation picture is decoded and turned into an array by the server's functions alone."""
     with ThreadPoolExecutor(2) as pool:
-        batches = list(val_batches(pool, pictures, 5))
+        batches = list(val_batches(pool, pictures, in_order(12, 5)))
 
     expected = np.stack([to_array(decode_image(one.path.read_bytes())) for one in pictures])
     assert np.array_equal(expected, torch.cat([batch[0] for batch in batches]).numpy())
@@ -111,7 +134,7 @@ def test_a_picture_that_vanishes_is_named(tmp_path: Path) -> None:
     gone = [Picture(tmp_path / "gone.jpg", 0)]
 
     with ThreadPoolExecutor(1) as pool, pytest.raises(DataError, match=r"gone\.jpg can no longer"):
-        list(val_batches(pool, gone, 1))
+        list(val_batches(pool, gone, [[0]]))
 
 
 def assert_same(expected: list[Batch], actual: list[Batch]) -> None:

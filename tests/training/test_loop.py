@@ -7,7 +7,8 @@ from torch.nn import functional
 
 from antbee.errors import CheckpointError, SettingsError
 from antbee.training.batches import Batch
-from antbee.training.loop import Learner, share_of_rate
+from antbee.training.loop import Learner, Recipe, share_of_rate
+from antbee.training.model import build_model
 
 CPU = torch.device("cpu")
 
@@ -28,7 +29,7 @@ class Linear(nn.Module):
 def make_learner(learning_rate: float = 0.1) -> Learner:
     """Make a learner that always begins alike."""
     torch.manual_seed(0)
-    return Learner(Linear(), CPU, precision="float32", learning_rate=learning_rate, steps=20)
+    return Learner(Linear(), CPU, Recipe(learning_rate, steps=20))
 
 
 @pytest.fixture
@@ -83,7 +84,7 @@ def test_a_state_goes_on_exactly(batch: Batch) -> None:
     whole, half = make_learner(), make_learner()
     expected = [whole.train(batch) for _ in range(20)]
     actual = [half.train(batch) for _ in range(9)]
-    other = Learner(Linear(), CPU, precision="float32", learning_rate=0.1, steps=20)
+    other = Learner(Linear(), CPU, Recipe(0.1, steps=20))
 
     other.restore(half.state())
     actual += [other.train(batch) for _ in range(11)]
@@ -108,3 +109,49 @@ def test_a_loss_that_is_no_number_stops_training(batch: Batch) -> None:
 
     with pytest.raises(SettingsError, match="smaller --lr"):
         list(map(learner.train, [batch] * 5))
+
+
+def train_a_little(freeze: str) -> tuple[dict[str, torch.Tensor], Learner]:
+    """Take two steps; return the weights before them, and the learner after them."""
+    torch.manual_seed(0)
+    learner = Learner(build_model("resnet18", 2), CPU, Recipe(0.1, 20, freeze=freeze))
+    before = {name: tensor.clone() for name, tensor in learner.model.state_dict().items()}
+    pictures, labels = torch.randn(4, 3, 64, 64), torch.tensor([0, 1, 1, 0])
+    for _ in range(2):
+        learner.train((learner.features(pictures), labels))
+    return before, learner
+
+
+@pytest.mark.parametrize(("freeze", "first"), [("none", "conv1"), ("layer3", "layer4")])
+def test_what_is_frozen_stays_as_it_is(freeze: str, first: str) -> None:
+    """No weight and no statistic of a frozen stage changes, and all others do."""
+    before, learner = train_a_little(freeze)
+
+    changed = {
+        name.partition(".")[0]
+        for name, tensor in learner.model.state_dict().items()
+        if not torch.equal(tensor, before[name])
+    }
+    order = ["conv1", "bn1", "layer1", "layer2", "layer3", "layer4", "fc"]
+    assert changed == set(order[order.index(first) :])
+
+
+def test_what_is_frozen_costs_nothing() -> None:
+    """A frozen stage has no gradient and no momentum."""
+    _, learner = train_a_little("layer3")
+
+    parameters = sum(len(group["params"]) for group in learner.optimizer.param_groups)
+    assert all(one.grad is None for one in learner.model.layer3.parameters())
+    assert parameters == len([*learner.model.layer4.parameters(), *learner.model.fc.parameters()])
+
+
+def test_the_parts_are_the_whole() -> None:
+    """The frozen part and the rest give together what the network gives, bit for bit."""
+    _, learner = train_a_little("layer3")
+    pictures, labels = torch.randn(4, 3, 64, 64), torch.tensor([0, 1, 1, 0])
+
+    loss, _ = learner.validate((learner.exact_features(pictures), labels))
+
+    with torch.inference_mode():
+        logits = learner.model.eval()(pictures.contiguous(memory_format=torch.channels_last))
+    assert loss == functional.cross_entropy(logits, labels, reduction="sum").item()

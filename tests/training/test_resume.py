@@ -14,7 +14,7 @@ from antbee.training.checkpoint import load_checkpoint
 from antbee.training.data import check_pictures
 from antbee.training.folder import locked
 from antbee.training.interrupt import Stop
-from antbee.training.run import begin_run, resume_run
+from antbee.training.start import begin_run, resume_run
 from tests.training.conftest import (
     measured,
     random_start,
@@ -58,7 +58,7 @@ def test_a_run_can_stop_after_any_batch(finished: Path, data: Path, tmp_path: Pa
             run.train(StopAfter(batches))
         last = load_checkpoint(run.folder / "last.pt")
         places.append((last.epoch, last.position.step))
-        run = resume_run(run.folder / "last.pt", last, arguments, pictures, CPU)
+        run = resume_run(run.folder / "last.pt", last, pictures, CPU)
     run.train(Stop())
 
     assert places == [(0, 1), (0, 3), (1, 0), (1, 2), (1, 2), (1, 3)]
@@ -184,7 +184,7 @@ def test_the_pictures_may_move_but_not_change(copied: Path, data: Path, tmp_path
     last = load_checkpoint(copied / "last.pt")
 
     with pytest.raises(DataError, match=r"val/circle \(2 pictures then, 1 now\)"):
-        resume_run(copied / "last.pt", last, last.arguments, check_pictures(elsewhere), CPU)
+        resume_run(copied / "last.pt", last, check_pictures(elsewhere), CPU)
 
 
 def test_the_best_epoch_must_be_there(copied: Path) -> None:

@@ -1,0 +1,111 @@
+"""The report's charts."""
+
+import io
+import subprocess
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from antbee.calibration import BINS, reliability
+from antbee.training.report.figures import (
+    draw_confusion,
+    draw_curves,
+    draw_reliability,
+    draw_sheet,
+    shortened,
+)
+from antbee.training.report.measure import Looked
+from tests.conftest import REPOSITORY, noise
+from tests.training.report.drawn import answers, history
+
+ODD = ["$x", "a_b^c", "\u8702", "\udcff", "<b>", "x" * 300, "\n", " "]
+"""Labels that mathematics, fonts, encodings or the layout could stumble over."""
+
+
+def opened(data: bytes) -> Image.Image:
+    """Read a chart, and see that there is something on it."""
+    picture = Image.open(io.BytesIO(data))
+    assert picture.format == "PNG"
+    assert len(set(picture.convert("L").tobytes())) > 1
+    return picture
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 300])
+def test_curves_of_any_length(epochs: int) -> None:
+    """A run of one epoch has its point, and one of hundreds fits, too."""
+    opened(draw_curves(history(epochs), best=1))
+
+
+def test_best_epoch_is_marked() -> None:
+    """Another best epoch is another chart."""
+    assert draw_curves(history(3), best=2) != draw_curves(history(3), best=3)
+
+
+@pytest.mark.parametrize("labels", [["a", "b"], ODD, [str(number) for number in range(15)]])
+def test_confusion_of_any_labels(labels: Sequence[str]) -> None:
+    """Labels of any number and spelling are drawn, and no chart becomes as large as a wall."""
+    counts = np.random.default_rng(0).integers(0, 99, (len(labels), len(labels)))
+    picture = opened(draw_confusion(counts, labels, range(len(labels))))
+
+    assert max(picture.size) < 2000
+
+
+def test_a_part_of_the_labels_can_be_drawn() -> None:
+    """Of many labels only those asked for are drawn, and only their pictures count."""
+    counts = np.random.default_rng(0).integers(1, 99, (100, 100))
+    labels = [f"label {number}" for number in range(100)]
+    before = draw_confusion(counts, labels, [3, 50])
+    counts[7, 8] += 1
+
+    assert draw_confusion(counts, labels, [3, 50]) == before
+    counts[3, 50] += 1
+    assert draw_confusion(counts, labels, [3, 50]) != before
+
+
+@pytest.mark.parametrize("each", [1, 100])
+def test_reliability(each: int) -> None:
+    """Bins without a picture are left out, and no number of pictures is too few."""
+    found = answers(2, each)
+
+    opened(
+        draw_reliability(
+            reliability(found.probabilities, found.truth),
+            reliability(found.probabilities, found.truth, BINS),
+            1.5,
+        )
+    )
+
+
+@pytest.mark.parametrize("count", [0, 1, 12])
+def test_sheet_of_pictures(count: int) -> None:
+    """As many pictures as there are, of any shape and caption, have their place; none is fine."""
+    sizes = [(30, 40), (200, 10), (1, 50)]
+    looked = [Looked(noise(*sizes[i % 3], i), noise(*sizes[i % 3], i)) for i in range(count)]
+
+    opened(draw_sheet("$ mistakes", looked, [ODD[index % len(ODD) :] for index in range(count)]))
+
+
+def test_long_labels_are_shortened() -> None:
+    """A label of a chart is short, and can be printed."""
+    assert shortened("x" * 300) == "x" * 17 + "\u2026"
+    assert shortened("\udcff") == "\\udcff"
+
+
+def test_drawing_leaves_nothing_behind() -> None:
+    """Matplotlib's settings are as they were, and pyplot, which keeps figures, is not loaded."""
+    script = (
+        "import sys\n"
+        "from tests.training.report.drawn import history\n"
+        "from antbee.training.report.figures import draw_curves, mpl\n"
+        # To look at the backend's setting would choose one.
+        "names = set(mpl.rcParams) - {'backend'}\n"
+        "before = {name: mpl.rcParams[name] for name in names}\n"
+        "draw_curves(history(3), 1)\n"
+        "assert 'matplotlib.pyplot' not in sys.modules\n"
+        "assert {name: mpl.rcParams[name] for name in names} == before\n"
+    )
+
+    subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, check=True)

@@ -1,0 +1,131 @@
+"""A run's report, from its folder to its folder."""
+
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from antbee.errors import CheckpointError, DataError
+from antbee.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from antbee.training.data import Pictures
+from antbee.training.report import try_report, write, write_report
+from antbee.training.report.write import read_metrics
+from tests.training.conftest import make_data
+from tests.training.report.conftest import save_run
+
+MADE = {"report.html", *(f"{name}.png" for name in ("curves", "confusion", "reliability"))} | {
+    "mistakes.png",
+    "uncertain.png",
+}
+
+
+def test_report_is_in_the_runs_folder(folder: Path, pictures: Pictures) -> None:
+    """The page and its charts are written, and nothing else in the folder is touched."""
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    path = write_report(folder, pictures)
+
+    assert path == folder / "report.html"
+    assert {one.name for one in folder.iterdir()} == MADE | {one.name for one in before}
+    assert all(one.read_bytes() == contents for one, contents in before.items())
+    assert "20250131-235959-resnet18" in path.read_text("utf-8")
+
+
+def test_labels_and_files_need_not_be_text(
+    folder: Path, checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    """Folders and files whose names are HTML, mathematics or no UTF-8 are reported like others."""
+    data = make_data(tmp_path / "data", train=1, val=1)
+    for split in ("train", "val"):
+        (data / split / "circle").rename(data / split / "<b>$x$&")
+        (data / split / "square").rename(data / split / os.fsdecode(b"\xff"))
+    (data / "val/<b>$x$&/0.jpg").rename(data / "val/<b>$x$&" / os.fsdecode(b"\xfe_$<i>.jpg"))
+    page = write_report(folder, save_run(folder, checkpoint, data)).read_text("utf-8")
+
+    assert "&lt;b&gt;$x$&amp;" in page
+    assert "\\udcfe_$&lt;i&gt;.jpg" in page
+    assert "<i>" not in page
+
+
+def test_other_labels_are_refused(folder: Path, pictures: Pictures, tmp_path: Path) -> None:
+    """Pictures of other labels are not asked about, and their labels are said."""
+    other = Pictures(["circle", "moth"], pictures.train, pictures.val, {})
+
+    with pytest.raises(DataError, match="circle, moth"):
+        write_report(folder, other)
+    assert not (folder / "report.html").exists()
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_a_run_that_was_killed_is_reported(folder: Path, pictures: Pictures) -> None:
+    """Where the best epoch was saved and its line of metrics was not, there is a report still."""
+    line = (folder / "metrics.jsonl").read_text()
+    checkpoint = load_checkpoint(folder / "best.pt")
+    assert checkpoint.best is not None
+    later = replace(checkpoint, best=replace(checkpoint.best, epoch=2))
+    save_checkpoint(folder / "best.pt", later)
+
+    assert line.count("\n") == 1
+    assert write_report(folder, pictures).is_file()
+
+
+def test_a_run_without_an_epoch_is_refused(folder: Path, pictures: Pictures) -> None:
+    """A checkpoint of a run that has not ended its first epoch has nothing to report."""
+    save_checkpoint(folder / "best.pt", replace(load_checkpoint(folder / "best.pt"), best=None))
+
+    with pytest.raises(CheckpointError, match="without a finished epoch"):
+        write_report(folder, pictures)
+
+
+@pytest.mark.parametrize("text", ["", "x", "[1]\n", '{"epoch": 1}\n', None])
+def test_damaged_metrics_are_refused(tmp_path: Path, text: str | None) -> None:
+    """A file of metrics that is missing, damaged or empty is named."""
+    if text is not None:
+        (tmp_path / "metrics.jsonl").write_text(text)
+
+    with pytest.raises(CheckpointError, match=r"metrics\.jsonl"):
+        read_metrics(tmp_path / "metrics.jsonl")
+
+
+def test_a_failure_is_said_and_passed_over(
+    folder: Path, pictures: Pictures, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A report that cannot be made is no reason to fail: the run is complete without it."""
+    shutil.rmtree(folder)
+    try_report(folder, pictures)
+
+    line = capsys.readouterr().err
+    assert line.startswith("no report: there is no file")
+    assert f"python -m antbee.training.report {folder}" in line
+
+
+def test_even_a_bug_is_passed_over(
+    folder: Path,
+    pictures: Pictures,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whatever goes wrong, a missing library or a bug of ours, the run is not lost."""
+
+    def fail(*_: object) -> None:
+        raise ImportError("no matplotlib")
+
+    monkeypatch.setattr(write, "write_report", fail)
+    try_report(folder, pictures)
+
+    assert "no report: ImportError('no matplotlib')" in capsys.readouterr().err
+
+
+def test_ctrl_c_is_not_passed_over(
+    folder: Path, pictures: Pictures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever stops the command while it writes the report stops the command."""
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(write, "write_report", stop)
+
+    with pytest.raises(KeyboardInterrupt):
+        try_report(folder, pictures)

@@ -1,0 +1,167 @@
+"""What the learner is fed, and what is kept of it."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import torch
+
+from antbee.training import feed as module
+from antbee.training.batches import Batch
+from antbee.training.data import Pictures, check_pictures
+from antbee.training.feed import FEWEST, VIEWS, Feed, Plan, count_views
+from antbee.training.loop import Learner, Recipe
+from antbee.training.model import build_model
+
+SEED = 3
+SIZE = 4
+
+
+class Counting(Learner):
+    """Counts the pictures that go through the frozen part."""
+
+    count = 0
+
+    def features(self, pictures: torch.Tensor) -> torch.Tensor:
+        """Count them, and do as asked."""
+        self.count += len(pictures)
+        return super().features(pictures)
+
+    def exact_features(self, pictures: torch.Tensor) -> torch.Tensor:
+        """Count them, and do as asked."""
+        self.count += len(pictures)
+        return super().exact_features(pictures)
+
+
+@pytest.fixture
+def pictures(data: Path) -> Pictures:
+    """Return six training and two validation pictures of each of two labels."""
+    return check_pictures(data)
+
+
+@pytest.fixture
+def learner() -> Counting:
+    """Return a learner whose first three stages are frozen."""
+    torch.manual_seed(0)
+    recipe = Recipe(0.1, 10, freeze="layer3")
+    return Counting(build_model("resnet18", 2), torch.device("cpu"), recipe)
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    """Yield two threads."""
+    with ThreadPoolExecutor(2) as threads:
+        yield threads
+
+
+def open_feed(
+    learner: Learner, pictures: Pictures, pool: ThreadPoolExecutor, views: int = 2
+) -> Feed:
+    """Return a feed that nothing interrupts."""
+    return Feed(learner, pictures, Plan(SEED, SIZE, views), pool, lambda: None)
+
+
+def test_views_come_in_turn(
+    learner: Counting, pictures: Pictures, pool: ThreadPoolExecutor
+) -> None:
+    """After as many epochs as there are views, no picture goes through the frozen part again."""
+    feed = open_feed(learner, pictures, pool)
+    epochs = [sorted_by_sum(train(feed, epoch)) for epoch in range(4)]
+
+    assert learner.count == 2 * 12
+    assert torch.equal(epochs[0], epochs[2])
+    assert torch.equal(epochs[1], epochs[3])
+    assert not torch.equal(epochs[0], epochs[1])
+
+
+def test_without_views_every_epoch_has_its_own(
+    learner: Counting, pictures: Pictures, pool: ThreadPoolExecutor
+) -> None:
+    """Where views are not kept, every epoch augments anew."""
+    feed = open_feed(learner, pictures, pool, views=0)
+    epochs = [sorted_by_sum(train(feed, epoch)) for epoch in range(3)]
+
+    assert learner.count == 3 * 12
+    assert not torch.equal(epochs[0], epochs[2])
+
+
+@pytest.mark.parametrize("views", [0, 2])
+def test_an_epoch_can_begin_in_its_middle(
+    learner: Counting, pictures: Pictures, pool: ThreadPoolExecutor, views: int
+) -> None:
+    """What is left of an epoch is what would have come, bit for bit, in another process too."""
+    whole = train(open_feed(learner, pictures, pool, views), 3)
+
+    rest = train(open_feed(learner, pictures, pool, views), 3, done=1)
+
+    assert_same(whole[1:], rest)
+
+
+def test_what_does_not_fit_is_computed_again(
+    learner: Counting,
+    pictures: Pictures,
+    pool: ThreadPoolExecutor,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A run that goes on with less memory computes the same, more slowly."""
+    expected = train(open_feed(learner, pictures, pool), 2)
+    monkeypatch.setattr(module, "free_memory", lambda: 0)
+    learner.count = 0
+    feed = open_feed(learner, pictures, pool)
+
+    actual = [train(feed, epoch) for epoch in (0, 2)][1]
+
+    assert learner.count == 2 * 12
+    assert_same(expected, actual)
+
+
+def test_validation_pictures_go_through_once(
+    learner: Counting, pictures: Pictures, pool: ThreadPoolExecutor
+) -> None:
+    """Every epoch validates on the same features, in order, computed once."""
+    feed = open_feed(learner, pictures, pool)
+
+    first, second = list(feed.val()), list(feed.val())
+
+    assert learner.count == 4
+    assert_same(first, second)
+    assert torch.cat([labels for _, labels in first]).tolist() == [0, 0, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("feature_bytes", "pictures", "epochs", "views"),
+    [
+        (1000, 100, 25, VIEWS),
+        (1000, 100, FEWEST, FEWEST),
+        (1000, 100, FEWEST - 1, 0),
+        (0, 100, 25, 0),
+        (1000, 1000 * 1000, 25, 0),
+        (1000, 50_000, 25, 5),
+    ],
+)
+def test_as_many_views_as_fit(
+    feature_bytes: int, pictures: int, epochs: int, views: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Views are kept in a quarter of the free memory, if enough fit and epochs will use them."""
+    monkeypatch.setattr(module, "free_memory", lambda: 10**9)
+
+    assert count_views(feature_bytes, pictures, epochs) == views
+
+
+def train(feed: Feed, epoch: int, done: int = 0) -> list[Batch]:
+    """Return the batches of an epoch."""
+    return [batch for batch, _ in feed.train(epoch, done)]
+
+
+def sorted_by_sum(batches: list[Batch]) -> torch.Tensor:
+    """Return an epoch's features in an order that does not depend on the epoch's."""
+    features = torch.cat([features for features, _ in batches])
+    return features[features.double().sum((1, 2, 3)).argsort()]
+
+
+def assert_same(expected: list[Batch], actual: list[Batch]) -> None:
+    """Compare batches bit for bit."""
+    for one, other in zip(expected, actual, strict=True):
+        assert torch.equal(one[0], other[0])
+        assert torch.equal(one[1], other[1])
