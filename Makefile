@@ -27,7 +27,7 @@ check: $(BIN)/installed
 BENTO ?= ant_bee_classifier:latest
 bench: $(BIN)/installed data/train
 	$(BIN)/python benchmarks/serving.py "$(BENTO)" --figure serving.png
-	$(if $(WEIGHTS),$(BIN)/python benchmarks/tutorial.py --weights "$(WEIGHTS)")
+	$(if $(WEIGHTS),$(BIN)/python benchmarks/training.py --weights "$(WEIGHTS)")
 	$(if $(WEIGHTS),$(BIN)/python benchmarks/resume.py,@echo "training: passed over; it needs WEIGHTS=FILE")
 
 # With CHECKPOINT=FILE and DATA=FOLDER, that model and those pictures.

@@ -43,7 +43,7 @@ def load_weights(model: nn.Module, arch: str, source: str) -> dict[str, Any]:
         return {"what": "none"}
     path = _imagenet_file(arch) if source == "imagenet" else Path(source)
     tensors = _read_state_dict(path)
-    dropped = _drop_other_head(model, tensors)
+    dropped = _drop_other_head(model, tensors, always=source == "imagenet")
     _check_fit(path, arch, model, tensors)
     missing, unexpected = model.load_state_dict(tensors, strict=False)
     provenance = {
@@ -68,10 +68,11 @@ def _read_state_dict(path: Path) -> dict[str, Tensor]:
     return dict(tensors)
 
 
-def _drop_other_head(model: nn.Module, tensors: dict[str, Tensor]) -> list[str]:
+def _drop_other_head(model: nn.Module, tensors: dict[str, Tensor], *, always: bool) -> list[str]:
     own = model.state_dict()
     head = [name for name in tensors if name.startswith(f"{HEAD}.")]
-    if all(name in own and tensors[name].shape == own[name].shape for name in head):
+    # A thousand labels of one's own are not ImageNet's.
+    if not always and all(name in own and tensors[name].shape == own[name].shape for name in head):
         return []
     for name in head:
         del tensors[name]

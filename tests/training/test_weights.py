@@ -141,6 +141,18 @@ def test_imagenet_weights_are_downloaded_once(network: nn.Module, imagenet: Path
     assert (first["what"], first["file"]) == ("imagenet", imagenet.name)
 
 
+@pytest.mark.usefixtures("imagenet")
+def test_a_thousand_labels_of_ones_own_are_not_imagenets() -> None:
+    """The head of the ImageNet weights is left out, even if it would fit."""
+    network = build_model("resnet18", 1000)
+    before = network.state_dict()["fc.weight"].clone()
+
+    found = load_weights(network, "resnet18", "imagenet")
+
+    assert found["dropped"] == ["fc.weight", "fc.bias"]
+    assert torch.equal(before, network.state_dict()["fc.weight"])
+
+
 def test_a_half_file_in_the_cache_is_fetched_again(
     network: nn.Module, imagenet: Path, tmp_path: Path
 ) -> None:
