@@ -59,10 +59,8 @@ def train(parser: argparse.ArgumentParser, options: argparse.Namespace, stop: St
     with gathered() as team, heard(team.leads):
         going, data = prepare(parser, options, team)
         with stop.deferred():
-            if options.tensorboard:
-                going.draw_curves()
             say(f"training on {going.device} in {going.folder}")
-            going.train(stop)
+            going.train(stop, tensorboard=options.tensorboard)
     if team.leads:
         print(going.best_file, flush=True)
         stop.check()

@@ -91,14 +91,19 @@ class Run:
         """The checkpoint of the best epoch, once there is one."""
         return self.folder / BEST
 
-    def train(self, stop: Stop) -> None:
+    def train(self, stop: Stop, *, tensorboard: bool = False) -> None:
         """Train to the last epoch.
+
+        Args:
+            stop: asks for a stop.
+            tensorboard: whether to write the curves for TensorBoard, too.
 
         Raises:
             KeyboardInterrupt: `stop` was requested; `last.pt` has the position.
             CheckpointError: another process trains in the folder, or a checkpoint could not be
                 saved.
             DataError: a picture can no longer be read.
+            SettingsError: TensorBoard is not installed, or the loss is no longer a number.
         """
         if self.position.epoch == self._epochs:
             say(f"the run is complete: {self._epochs} epochs")
@@ -106,21 +111,13 @@ class Run:
             if self._team.leads:
                 remove_temporaries(self.folder)
                 write_metrics(self.folder, self.history)
+                self._curves = Curves(self.folder, self.history) if tensorboard else None
             try:
                 self._train_epochs(stop)
             except KeyboardInterrupt:
                 self.save(LAST)
                 say(f"saved; to go on: python train.py -c {self.folder / LAST}")
                 raise
-
-    def draw_curves(self) -> None:
-        """Let TensorBoard see the epochs, those that are done and those to come.
-
-        Raises:
-            SettingsError: TensorBoard is not installed.
-        """
-        if self._team.leads:
-            self._curves = Curves(self.folder, self.history)
 
     def save(self, name: str) -> None:
         """Write the state of this moment."""
