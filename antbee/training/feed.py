@@ -23,9 +23,9 @@ from antbee.training.shelf import Shelf
 if TYPE_CHECKING:
     from PIL import Image
 
-VIEWS: Final = 8
+VIEWS: Final = 4
 """Of a training picture, where they are kept: chosen with `benchmarks/recipe.py`."""
-FEWEST: Final = 4
+FEWEST: Final = 3
 """Views that are worth keeping; if fewer fit, every epoch has its own."""
 SHARE: Final = 0.25
 """Of the free memory, that training may keep things of one kind in."""

@@ -137,7 +137,7 @@ def test_validation_pictures_go_through_once(
         (1000, 100, FEWEST - 1, 0),
         (0, 100, 25, 0),
         (1000, 1000 * 1000, 25, 0),
-        (1000, 50_000, 25, 5),
+        (1000, 80_000, 25, 3),
     ],
 )
 def test_as_many_views_as_fit(
