@@ -25,8 +25,7 @@ _NEEDS: Final = {
     "torch": (WEIGHTS, ("torch", "torchvision")),
 }
 RUNTIMES: Final = tuple(_NEEDS)
-HEAD_NODE: Final = "fc"
-OUTPUT_NODES: Final = {HEAD_NODE: LOGITS, "layer4": FEATURES}
+OUTPUT_NODES: Final = {"fc": LOGITS, "layer4": FEATURES}
 """Where a torchvision ResNet computes each output of the packed network."""
 ROUNDS: Final = 3
 """How often each runtime answers when the fastest is looked for; the first time warms it up."""

@@ -19,7 +19,7 @@ import torch
 from antbee.images import read_array
 from antbee.training.checkpoint import Checkpoint, load_checkpoint
 from antbee.training.data import find_pictures
-from antbee.training.model import build_model
+from antbee.training.model import restore_model
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -50,8 +50,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 @torch.inference_mode()
 def predict(checkpoint: Checkpoint, paths: list[Path], temperature: float) -> torch.Tensor:
     """Run the checkpoint's network: float64 probabilities [pictures, labels]."""
-    network = build_model(checkpoint.arch, len(checkpoint.labels)).eval()
-    network.load_state_dict(checkpoint.model)
+    network = restore_model(checkpoint).eval()
     arrays = (read_array(path.read_bytes()) for path in paths)
     logits = [network(torch.from_numpy(array)[None]) for array in arrays]
     return (torch.cat(logits).double() / temperature).softmax(1)

@@ -11,7 +11,8 @@ from torchvision.models.feature_extraction import create_feature_extractor
 
 from antbee.artifact import FEATURES, INPUT, LOGITS
 from antbee.errors import ModelError
-from antbee.predictor import HEAD_NODE, OUTPUT_NODES
+from antbee.predictor import OUTPUT_NODES
+from antbee.training.model import HEAD
 
 OPSET: Final = 20
 
@@ -41,7 +42,7 @@ def export_head(network: nn.Module, path: Path) -> None:
 
     With the network's features they say which part of a picture speaks for which label.
     """
-    weights = network.get_parameter(f"{HEAD_NODE}.weight")
+    weights = network.get_parameter(f"{HEAD}.weight")
     np.save(path, weights.detach().cpu().numpy().astype(np.float32), allow_pickle=False)
 
 

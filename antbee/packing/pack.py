@@ -4,12 +4,11 @@ from pathlib import Path
 from typing import Any
 
 from antbee.artifact import HEAD, ONNX, WEIGHTS, PackedModel, read_model, write_model
-from antbee.errors import CheckpointError
 from antbee.files import sha256_of
 from antbee.packing.choose import choose
 from antbee.packing.export import export_head, export_onnx, export_weights
 from antbee.training.checkpoint import Checkpoint, load_checkpoint
-from antbee.training.model import build_model
+from antbee.training.model import restore_model
 
 
 def pack(path: Path, data: Path, runtime: str, folder: Path) -> PackedModel:
@@ -44,14 +43,7 @@ def pack(path: Path, data: Path, runtime: str, folder: Path) -> PackedModel:
 
 
 def _export(checkpoint: Checkpoint, model: PackedModel) -> None:
-    network = build_model(checkpoint.arch, len(checkpoint.labels))
-    try:
-        network.load_state_dict(checkpoint.model)
-    except RuntimeError as error:
-        raise CheckpointError(
-            f"the checkpoint's weights are not those of a {checkpoint.arch} "
-            f"with {len(checkpoint.labels)} labels"
-        ) from error
+    network = restore_model(checkpoint)
     export_weights(network, model.folder / WEIGHTS)
     export_head(network, model.folder / HEAD)
     export_onnx(network, model.folder / ONNX, model.preprocessing.crop)

@@ -100,16 +100,17 @@ def find_splits(
         val_fraction: see `check_pictures`.
         seed: see `check_pictures`.
         left_out: the names, relative to `folder`, of files that `check_pictures` left out; they
-            have no part in the division.
+            are left out here, too.
 
     Raises:
         DataError: see `check_pictures`.
     """
     found = _find_files(find_roots(folder, val_fraction))
+    files = [one.path for split in found.values() for one in split.pictures]
+    readable = [path for path in files if _name(folder, path) not in left_out]
     if val_fraction is None:
-        return found
-    files = found["train"].pictures
-    sums = hash_files([one.path for one in files if _name(folder, one.path) not in left_out])
+        return {name: _only(split, set(readable)) for name, split in found.items()}
+    sums = hash_files(readable)
     return _divide(_only(found["train"], sums), sums, val_fraction, seed)
 
 

@@ -126,7 +126,9 @@ class Learner:
         """
         features, labels = map(self._move, batch)
         self._shared.train()
-        with torch.autocast(self.device.type, self.precision, enabled=self._mixed):
+        with torch.autocast(
+            self.device.type, self.precision, enabled=self.precision != torch.float32
+        ):
             logits = self._shared(features).float()
         loss = functional.cross_entropy(logits, labels, reduction="sum", label_smoothing=SMOOTHING)
         self.optimizer.zero_grad()
@@ -170,10 +172,6 @@ class Learner:
             self._folded = None
         except (RuntimeError, ValueError, KeyError, TypeError) as error:
             raise CheckpointError(f"the checkpoint contradicts itself: {error}") from error
-
-    @property
-    def _mixed(self) -> bool:
-        return self.precision != torch.float32
 
     def _move(self, tensor: Tensor) -> Tensor:
         if self.device.type == "cuda":

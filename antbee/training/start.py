@@ -11,7 +11,7 @@ import torch
 
 from antbee.errors import DataError, SettingsError
 from antbee.training.arguments import RECIPES
-from antbee.training.batches import shuffle
+from antbee.training.batches import count_batches
 from antbee.training.checkpoint import (
     Checkpoint,
     Position,
@@ -38,10 +38,9 @@ def find_saved(path: Path | None, team: Team) -> tuple[Path, Checkpoint] | None:
     Raises:
         CheckpointError: the file is missing, damaged or not ours.
     """
-    state = bytes(to_bytes(load_checkpoint(path))) if path and team.leads else b""
-    where = Path(os.fsdecode(team.give_bytes(os.fsencode(path or ""))))
-    state = team.give_bytes(state)
-    return (where, from_bytes(state)) if state else None
+    if not team.sum(team.leads and path is not None)[0]:
+        return None
+    return _shared(path, load_checkpoint(path) if path and team.leads else None, team)
 
 
 def begin_run(
@@ -65,12 +64,11 @@ def begin_run(
         SettingsError: the arguments do not go together.
     """
     _check_shares(arguments, pictures, team)
-    folder, state = b"", b""
+    folder, checkpoint = None, None
     if team.leads:
         checkpoint = _first_checkpoint(arguments, pictures, choose_precision(device))
-        folder, state = os.fsencode(_save_first(out, checkpoint)), bytes(to_bytes(checkpoint))
-    where = Path(os.fsdecode(team.give_bytes(folder)))
-    return Run(where, from_bytes(team.give_bytes(state)), pictures, device, team)
+        folder = _save_first(out, checkpoint)
+    return Run(*_shared(folder, checkpoint, team), pictures, device, team)
 
 
 def resume_run(
@@ -105,9 +103,20 @@ def resume_run(
     return Run(path.parent, checkpoint, pictures, device, team)
 
 
+def _shared(
+    path: Path | None, checkpoint: Checkpoint | None, team: Team
+) -> tuple[Path, Checkpoint]:
+    """The leader's checkpoint and where it lies, for all of the team; the others have neither."""
+    if team.size == 1 and path and checkpoint:
+        return path, checkpoint
+    where = team.give_bytes(os.fsencode(path or ""))
+    state = team.give_bytes(to_bytes(checkpoint) if checkpoint else b"")
+    return Path(os.fsdecode(where)), from_bytes(state)
+
+
 def _check_shares(arguments: dict[str, Any], pictures: Pictures, team: Team) -> None:
-    batches = shuffle(len(pictures.train), arguments["batch_size"], (0, 0))
-    smallest = min(map(len, batches))
+    count = len(pictures.train)
+    smallest = count // count_batches(count, arguments["batch_size"])
     if smallest < team.size:
         raise SettingsError(
             f"a batch of {smallest} pictures cannot be shared by {team.size} processes: "

@@ -47,19 +47,14 @@ def find_again(checkpoint: Checkpoint, data: Path) -> Pictures:
     left_out = checkpoint.data.get("left_out", {})
     settings = checkpoint.arguments
     found = find_splits(data, settings.get("val_fraction"), settings["seed"], left_out)
-    used = {
-        name: [
-            one for one in split.pictures if one.path.relative_to(data).as_posix() not in left_out
-        ]
-        for name, split in found.items()
-    }
+    val = found["val"].pictures
     recorded = sum(checkpoint.data["pictures"]["val"].values())
-    if len(used["val"]) != recorded:
+    if len(val) != recorded:
         raise DataError(
-            f"{shown(data)} has {len(used['val'])} validation pictures, and the run had "
+            f"{shown(data)} has {len(val)} validation pictures, and the run had "
             f"{recorded}: name the folder that it was trained on with --data"
         )
-    return Pictures(found["val"].labels, used["train"], used["val"], checkpoint.data)
+    return Pictures(found["val"].labels, found["train"].pictures, val, checkpoint.data)
 
 
 if __name__ == "__main__":

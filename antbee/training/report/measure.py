@@ -22,13 +22,13 @@ from antbee.activation import activation_maps, strength
 from antbee.ahead import open_pool, work_ahead
 from antbee.artifact import FEATURES
 from antbee.calibration import Calibration, Shares, calibrate, softmax
-from antbee.errors import CheckpointError, DataError, ImageError
+from antbee.errors import DataError, ImageError
 from antbee.images import IMAGENET, decode_image, read_array, to_array
-from antbee.predictor import HEAD_NODE, OUTPUT_NODES, Floats
+from antbee.predictor import OUTPUT_NODES, Floats
 from antbee.results import shown
 from antbee.training.checkpoint import Checkpoint
 from antbee.training.data import Picture
-from antbee.training.model import build_model
+from antbee.training.model import HEAD, restore_model
 from antbee.training.progress import Bar
 
 BATCH: Final = 32
@@ -103,13 +103,8 @@ class Network:
     """
 
     def __init__(self, checkpoint: Checkpoint, device: torch.device) -> None:
-        network = build_model(checkpoint.arch, len(checkpoint.labels))
-        try:
-            network.load_state_dict(checkpoint.model)
-        except RuntimeError as error:
-            raise CheckpointError(f"the weights are not those of a {checkpoint.arch}") from error
         self._device = device
-        self._network = network.to(device).eval()
+        self._network = restore_model(checkpoint).to(device).eval()
 
     @torch.inference_mode()
     def logits(self, batch: Iterable[Floats]) -> Floats:
@@ -125,7 +120,7 @@ class Network:
         """
         picture = decode_image(data, shorter_side=IMAGENET.resize)
         features = self._features(self._tensor([to_array(picture)]))[FEATURES]
-        head = _array(self._network.get_parameter(f"{HEAD_NODE}.weight"))
+        head = _array(self._network.get_parameter(f"{HEAD}.weight"))
         found = strength(activation_maps(_array(features)[0], head), label)
         small, square = heatmap.shown(picture, IMAGENET, THUMBNAIL)
         return Looked(small, heatmap.overlay(small, found, square))
