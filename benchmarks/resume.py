@@ -1,10 +1,11 @@
 """Interrupt training again and again, and compare its end with a run that nothing interrupted.
 
-    python benchmarks/resume.py --data data --weights none
+    python benchmarks/resume.py --data data --weights none --processes 2
 
 Half of the rounds send SIGINT, half SIGKILL, one to three times each, at moments spread over the
-whole run. Every round must end with the very same weights and metrics, bit for bit. Prints a
-table, then one JSON line; the exit code is 1 if any round differs.
+whole run; several processes are started by torchrun, and all of them are killed. Every round must
+end with the very same weights and metrics, bit for bit. Prints a table, then one JSON line; the
+exit code is 1 if any round differs.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+import psutil
 import torch
 
 from antbee.training.checkpoint import Checkpoint, load_checkpoint
@@ -52,8 +54,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         folder = Path(temporary)
         data = pick_pictures(options.data, folder / "data", options.pictures)
         arguments = ["--data", data, "--weights", options.weights, "--epochs", options.epochs]
-        command = [sys.executable, TRAIN, *arguments, "--batch-size", options.batch_size]
-        rounds = measure(list(map(str, command)), folder, options.rounds, options.seed)
+        arguments += ["--batch-size", options.batch_size, "--freeze", options.freeze]
+        program = make_program(options.processes)
+        rounds = measure(program, list(map(str, arguments)), folder, options)
     print(summary(rounds))
     return 0 if all(one.same for one in rounds) else 1
 
@@ -64,12 +67,23 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("--data", type=Path, default=Path("data"))
     add("--weights", default="none")
+    add("--freeze", default="auto", help="as train.py takes it (%(default)s)")
     add("--epochs", type=int, default=3)
     add("--batch-size", type=int, default=4)
     add("--pictures", type=int, default=10, help="of each label and split (%(default)s)")
     add("--rounds", type=int, default=20)
+    add("--processes", type=int, default=1, help="that train together (%(default)s)")
     add("--seed", type=int, default=0, help="of the moments")
     return parser.parse_args(argv)
+
+
+def make_program(processes: int) -> list[str]:
+    """Return the command that trains in so many processes, without its arguments."""
+    program = [sys.executable, str(TRAIN)]
+    if processes > 1:
+        torchrun = ["-m", "torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1"]
+        program[1:1] = [*torchrun, "--nproc-per-node", str(processes)]
+    return program
 
 
 def pick_pictures(source: Path, target: Path, count: int) -> Path:
@@ -82,13 +96,15 @@ def pick_pictures(source: Path, target: Path, count: int) -> Path:
     return target
 
 
-def measure(command: list[str], folder: Path, rounds: int, seed: int) -> list[Round]:
+def measure(
+    program: list[str], arguments: list[str], folder: Path, options: argparse.Namespace
+) -> list[Round]:
     """Train once without and many times with interruptions; print a line for each."""
-    reference, _ = start([*command, "--out", str(folder / "whole")])
+    reference, _ = start([*program, *arguments, "--out", str(folder / "whole")])
     began = time.monotonic()
     expected = end(reference)
-    seconds = time.monotonic() - began
-    generator = random.Random(seed)  # noqa: S311 - moments, not secrets
+    seconds, rounds = time.monotonic() - began, options.rounds
+    generator = random.Random(options.seed)  # noqa: S311 - moments, not secrets
     print(f"uninterrupted: {seconds:.1f} s\n\nround  signal   saved at (epoch.step)  same")
     done = []
     for number in range(rounds):
@@ -96,25 +112,30 @@ def measure(command: list[str], folder: Path, rounds: int, seed: int) -> list[Ro
         # The first interruption goes through the whole run, round by round.
         moments = [(number + generator.random()) / rounds * seconds]
         moments += [generator.random() * seconds for _ in range(generator.randrange(3))]
-        last = interrupt([*command, "--out", str(folder / str(number))], one, moments)
-        one.same = same_end(expected, end(start([*command[:2], "-c", str(last)])[0]))
+        last = interrupt(program, [*arguments, "--out", str(folder / str(number))], one, moments)
+        one.same = same_end(expected, end(start([*program, "-c", str(last)])[0]))
         places = " ".join(f"{epoch}.{step}" for epoch, step in one.places)
-        print(f"{number + 1:5}  {one.signal:7}  {places:21}  {'yes' if one.same else 'NO'}")
+        same = "yes" if one.same else "NO"
+        print(f"{number + 1:5}  {one.signal:7}  {places:21}  {same}", flush=True)
         done.append(one)
     return done
 
 
-def interrupt(command: list[str], one: Round, moments: list[float]) -> Path:
+def interrupt(program: list[str], arguments: list[str], one: Round, moments: list[float]) -> Path:
     """Start a run and interrupt it at each of the moments; return where it goes on."""
     for moment in moments:
-        process, last = start(command)
+        process, last = start([*program, *arguments])
         time.sleep(moment)
+        # torchrun passes on what it is told, but for this.
+        workers = psutil.Process(process.pid).children() if one.signal == "SIGKILL" else []
         process.send_signal(signal.Signals[one.signal])
+        for worker in workers:
+            worker.kill()
         process.communicate()
         saved = load_checkpoint(last)
         one.places.append((saved.epoch, saved.position.step))
         one.exits.append(process.returncode)
-        command = [*command[:2], "-c", str(last)]
+        arguments = ["-c", str(last)]
     return last
 
 

@@ -14,7 +14,7 @@ from torch.optim import SGD
 from torch.optim.lr_scheduler import LambdaLR
 
 from antbee.errors import CheckpointError, SettingsError
-from antbee.training.batches import Batch
+from antbee.training.batches import SIZE, Batch
 from antbee.training.stages import fold, split
 from antbee.training.team import ALONE, Team
 
@@ -110,7 +110,7 @@ class Learner:
         """How much memory `features` takes for one picture; 0 if nothing is frozen."""
         if isinstance(self._frozen, nn.Identity):
             return 0
-        features = self.features(torch.zeros(1, 3, 224, 224))
+        features = self.features(torch.zeros(1, 3, SIZE, SIZE))
         return features.numel() * features.element_size()
 
     def train(self, batch: Batch, whole: int | None = None) -> float:

@@ -10,9 +10,10 @@ import torch
 from PIL import Image
 
 from antbee.errors import DataError
-from antbee.images import IMAGENET, decode_image, to_array
+from antbee.images import decode_image, to_array
 from antbee.training.batches import (
     LARGEST,
+    SIZE,
     Batch,
     augment,
     in_order,
@@ -54,23 +55,16 @@ def test_every_epoch_and_seed_has_its_own_order() -> None:
 
 
 @pytest.mark.parametrize("size", [(500, 375), (90, 300), (30, 20), (1, 40)])
-def test_the_server_resamples_nothing_of_an_augmented_picture(size: tuple[int, int]) -> None:
-    """What `to_array` makes of an augmented picture is its central part, pixel for pixel."""
-    image = augment(noise(*size), np.random.default_rng(5))
-
-    array = to_array(image)
-
-    central = np.asarray(image, np.float32)[16:240, 16:240]
-    expected = (central / 255 - IMAGENET.mean) / np.array(IMAGENET.std)
-    assert image.size == (256, 256)
-    assert np.allclose(array, expected.transpose(2, 0, 1), atol=1e-5)
+def test_whatever_the_picture_its_part_has_one_size(size: tuple[int, int]) -> None:
+    """Large, narrow and tiny pictures give parts of the same size."""
+    assert augment(noise(*size), np.random.default_rng(5)).size == (SIZE, SIZE)
 
 
 def test_augmentation_cuts_and_mirrors() -> None:
     """Of a picture that grows brighter to the right, parts of all sizes appear, both ways round."""
     ramp = Image.linear_gradient("L").rotate(90).convert("RGB")
     parts = [np.asarray(augment(ramp, np.random.default_rng(seed))) for seed in range(200)]
-    rises = np.array([int(part[128, 239, 0]) - int(part[128, 16, 0]) for part in parts])
+    rises = np.array([int(part[80, -1, 0]) - int(part[80, 0, 0]) for part in parts])
 
     assert 70 < (rises > 0).sum() < 130
     assert np.abs(rises).min() < 100

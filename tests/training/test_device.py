@@ -4,27 +4,50 @@ import pytest
 import torch
 
 from antbee.errors import SettingsError
-from antbee.training.device import choose_device, choose_precision
+from antbee.training import device as module
+from antbee.training.device import CLEARLY, choose_device, choose_precision
 
 CPU = torch.device("cpu")
 
 
+@pytest.mark.parametrize("capability", ["avx512_bf16", "amx_bf16"])
 @pytest.mark.parametrize(
-    ("capabilities", "precision"),
-    [
-        ({"avx2": True}, "float32"),
-        ({"avx512_bf16": False, "amx_bf16": False}, "float32"),
-        ({"avx512_bf16": True}, "bfloat16"),
-        ({"amx_bf16": True}, "bfloat16"),
-    ],
+    ("seconds", "precision"),
+    [((2.0, 1.0), "bfloat16"), ((CLEARLY, 1.0), "float32"), ((1.0, 2.0), "float32")],
 )
-def test_bfloat16_where_the_processor_has_it(
-    capabilities: dict[str, bool], precision: str, monkeypatch: pytest.MonkeyPatch
+def test_bfloat16_where_it_is_clearly_faster(
+    capability: str,
+    seconds: tuple[float, float],
+    precision: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A CPU that multiplies bfloat16 in hardware trains with it, any other with float32."""
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    """A CPU that multiplies bfloat16 in hardware trains with it, if that gains enough."""
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {capability: True})
+    monkeypatch.setattr(module, "_time_precisions", lambda _: seconds)
 
     assert choose_precision(CPU) == precision
+
+
+@pytest.mark.parametrize("capabilities", [{"avx2": True}, {"avx512_bf16": False}])
+def test_float32_without_hardware_for_bfloat16(
+    capabilities: dict[str, bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where every product would be converted, nothing is tried."""
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    monkeypatch.setattr(module, "_time_precisions", lambda _: pytest.fail("it was tried"))
+
+    assert choose_precision(CPU) == "float32"
+
+
+def test_trying_leaves_torch_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the threads nor the random numbers that a run depends on are touched."""
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    threads, state = torch.get_num_threads(), torch.get_rng_state()
+
+    assert choose_precision(CPU) in {"float32", "bfloat16"}
+
+    assert torch.get_num_threads() == threads
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_other_devices_train_in_float32() -> None:
