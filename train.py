@@ -55,7 +55,10 @@ def train(parser: argparse.ArgumentParser, options: argparse.Namespace, stop: St
     # Loading torch takes seconds: --help need not wait, and Ctrl-C meanwhile leaves no traceback.
     from antbee.training.report import try_report  # noqa: PLC0415
     from antbee.training.team import gathered  # noqa: PLC0415
+    from antbee.training.tensorboard import load_writer  # noqa: PLC0415
 
+    if options.tensorboard:
+        load_writer()  # while nothing has begun that would have to be thrown away
     with gathered() as team, heard(team.leads):
         going, data = prepare(parser, options, team)
         with stop.deferred():

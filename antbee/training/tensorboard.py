@@ -32,7 +32,9 @@ class Curves:
     """
 
     def __init__(self, folder: Path, history: Sequence[Metrics]) -> None:
-        self._writer = _open(folder / FOLDER)
+        writer = load_writer()
+        shutil.rmtree(folder / FOLDER, ignore_errors=True)
+        self._writer = writer(str(folder / FOLDER))
         for metrics in history:
             self.add(metrics)
 
@@ -47,12 +49,16 @@ class Curves:
         self._writer.close()
 
 
-def _open(folder: Path) -> "SummaryWriter":
+def load_writer() -> "type[SummaryWriter]":
+    """Load TensorBoard, which few ask for.
+
+    Raises:
+        SettingsError: it is not installed.
+    """
     try:
-        from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 - asked for by few
+        from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415
     except ImportError as error:
         raise SettingsError(
             "--tensorboard needs TensorBoard: pip install tensorboard, or leave it out"
         ) from error
-    shutil.rmtree(folder, ignore_errors=True)
-    return SummaryWriter(str(folder))
+    return SummaryWriter

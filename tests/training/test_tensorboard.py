@@ -1,12 +1,11 @@
 """The curves for TensorBoard."""
 
-import sys
+import os
 from pathlib import Path
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from antbee.errors import SettingsError
 from antbee.training.checkpoint import Metrics
 from antbee.training.tensorboard import Curves
 from tests.training.conftest import random_start, run_train
@@ -47,9 +46,18 @@ def test_the_command_writes_them(data: Path, tmp_path: Path) -> None:
     assert [step for step, _ in read(folder, "top-1/val")] == [1, 2]
 
 
-def test_a_missing_tensorboard_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who asks for it without having it is told how to get it."""
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+def test_a_missing_tensorboard_is_named_before_a_run_begins(data: Path, tmp_path: Path) -> None:
+    """Who asks for it without having it is told how to get it, and finds no run begun."""
+    missing, out = tmp_path / "modules", tmp_path / "out"
+    (missing / "tensorboard").mkdir(parents=True)
+    (missing / "tensorboard/__init__.py").write_text("raise ImportError")
 
-    with pytest.raises(SettingsError, match="pip install tensorboard"):
-        Curves(tmp_path, [])
+    run = run_train(
+        *random_start(data, out, "--tensorboard"),
+        environment={**os.environ, "PYTHONPATH": str(missing)},
+    )
+
+    assert run.returncode == 1
+    assert "pip install tensorboard" in run.stderr
+    assert "Traceback" not in run.stderr
+    assert not out.exists()
