@@ -46,6 +46,8 @@ def hash_files(paths: Sequence[Path]) -> dict[Path, str]:
 
 
 def _examine(path: Path) -> Examined:
+    if _may_never_end(path):
+        return Examined("", (0, 0), "it is no ordinary file")
     try:
         contents = path.read_bytes()
         size = decode_image(contents).size
@@ -59,6 +61,11 @@ def _examine(path: Path) -> Examined:
 
 def _hash(path: Path) -> str | None:
     try:
-        return sha256_of(path)
+        return None if _may_never_end(path) else sha256_of(path)
     except OSError:
         return None
+
+
+def _may_never_end(path: Path) -> bool:
+    # Reading a pipe waits for somebody who writes to it.
+    return path.exists() and not path.is_file() and not path.is_dir()

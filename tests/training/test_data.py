@@ -1,5 +1,6 @@
 """The pictures' folder."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from antbee.errors import DataError
 from antbee.training.data import check_pictures, describe_change, find_pictures
+from antbee.training.examine import hash_files
 from tests.training.conftest import draw_picture, make_data
 
 
@@ -69,6 +71,16 @@ def test_a_folder_in_a_label_s_folder_is_named(own: Path) -> None:
 
     assert pictures.provenance["left_out"] == {"train/circle/more": "Is a directory"}
     assert len(pictures.train) == 12
+
+
+def test_a_pipe_is_not_waited_for(own: Path) -> None:
+    """What nobody writes to is no picture."""
+    os.mkfifo(own / "train/circle/pipe")
+
+    pictures = check_pictures(own)
+
+    assert pictures.provenance["left_out"] == {"train/circle/pipe": "it is no ordinary file"}
+    assert hash_files([own / "train/circle/pipe"]) == {}
 
 
 def test_a_missing_folder_names_the_command_that_fills_it(tmp_path: Path) -> None:
