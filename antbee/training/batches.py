@@ -20,14 +20,13 @@ from torch import Tensor
 
 from antbee.ahead import work_ahead
 from antbee.errors import DataError, ImageError
-from antbee.images import REDUCING_GAP, decode_image, normalize, read_array
+from antbee.images import IMAGENET, REDUCING_GAP, decode_image, normalize, read_array
 from antbee.training.data import Picture
 from antbee.training.shelf import Shelf
 
-SIZE: Final = 176
-"""Of a training picture, in pixels. Cutting out parts enlarges what is in them, so that at the
-server's 224 the network would learn things larger than it will meet (Touvron et al. 2019,
-arXiv:1906.06423); the fewer pixels also train in two thirds of the time."""
+SIZE: Final = IMAGENET.crop
+"""Of a training picture, in pixels. With fewer, as Touvron et al. (2019, arXiv:1906.06423) advise,
+training was a quarter faster and, in cross-validation, a point less accurate."""
 SCALE: Final = (0.08, 1.0)
 RATIO: Final = (3 / 4, 4 / 3)
 LARGEST: Final = math.ceil(SIZE / math.sqrt(SCALE[0]))

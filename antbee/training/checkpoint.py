@@ -131,20 +131,26 @@ class Checkpoint:
         return self.position.epoch
 
 
-def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+def save_checkpoint(checkpoint: Checkpoint, *paths: Path) -> None:
     """Write a checkpoint and its checksum; a kill at any instant leaves the old one or the new.
+
+    Args:
+        checkpoint: what to write.
+        paths: where to, one after the other.
 
     Raises:
         CheckpointError: the disk is full or cannot be written to; the old one is still there.
     """
     # By way of memory, because torch's own writing turns a full disk into an error of its own.
     contents = to_bytes(checkpoint)
-    try:
-        write_with_checksum(path, contents)
-    except OSError as error:
-        raise CheckpointError(
-            f"{path} could not be written ({error.strerror}); any checkpoint saved before is intact"
-        ) from error
+    for path in paths:
+        try:
+            write_with_checksum(path, contents)
+        except OSError as error:
+            raise CheckpointError(
+                f"{path} could not be written ({error.strerror}); "
+                "any checkpoint saved before is intact"
+            ) from error
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

@@ -119,8 +119,8 @@ class Run:
                 say(f"saved; to go on: python train.py -c {self.folder / LAST}")
                 raise
 
-    def save(self, name: str) -> None:
-        """Write the state of this moment."""
+    def save(self, *names: str) -> None:
+        """Write the state of this moment to files of these names."""
         if not self._team.leads:
             return
         checkpoint = dataclasses.replace(
@@ -131,7 +131,7 @@ class Run:
             best=self.best,
             history=self.history,
         )
-        save_checkpoint(self.folder / name, checkpoint)
+        save_checkpoint(checkpoint, *(self.folder / name for name in names))
 
     def _train_epochs(self, stop: Stop) -> None:
         with open_pool() as pool:
@@ -199,9 +199,8 @@ class Run:
         improved = self.best is None or is_better(metrics, self.best)
         if improved:
             self.best = metrics
-            # First, because a run that goes on from last.pt does not come by this epoch again.
-            self.save(BEST)
-        self.save(LAST)
+        # The best first: a run that goes on from last.pt does not come by this epoch again.
+        self.save(*([BEST, LAST] if improved else [LAST]))
         if self._team.leads:
             write_metrics(self.folder, self.history)
         if self._curves:

@@ -127,7 +127,7 @@ def _check_shares(arguments: dict[str, Any], pictures: Pictures, team: Team) -> 
 def _save_first(out: Path, checkpoint: Checkpoint) -> Path:
     folder = make_folder(out, checkpoint.arch)
     try:
-        save_checkpoint(folder / LAST, checkpoint)
+        save_checkpoint(checkpoint, folder / LAST)
         remember_launch(folder)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)  # a run without a state is no run

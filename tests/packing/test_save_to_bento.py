@@ -42,7 +42,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
         weights={"source": "none"},
         versions={"torch": "x"},
     )
-    save_checkpoint(folder / "best.pt", state)
+    save_checkpoint(state, folder / "best.pt")
     return folder / "best.pt"
 
 

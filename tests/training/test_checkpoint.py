@@ -21,7 +21,7 @@ from antbee.training.checkpoint import (
 def saved(tmp_path: Path, checkpoint: Checkpoint) -> Path:
     """Save a small checkpoint."""
     path = tmp_path / "last.pt"
-    save_checkpoint(path, checkpoint)
+    save_checkpoint(checkpoint, path)
     return path
 
 
@@ -154,7 +154,7 @@ def test_a_folder_that_cannot_be_written_to_is_one_line(
 ) -> None:
     """An error of the disk names the file and the reason."""
     with pytest.raises(CheckpointError, match=r"gone/last\.pt could not be written \(No such"):
-        save_checkpoint(tmp_path / "gone/last.pt", checkpoint)
+        save_checkpoint(checkpoint, tmp_path / "gone/last.pt")
 
 
 def test_the_newest_run_is_found_by_its_name(tmp_path: Path) -> None:

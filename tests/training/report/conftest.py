@@ -28,7 +28,7 @@ def save_run(folder: Path, checkpoint: Checkpoint, data: Path) -> Pictures:
         data=pictures.provenance,
     )
     folder.mkdir()
-    save_checkpoint(folder / BEST, state)
+    save_checkpoint(state, folder / BEST)
     write_metrics(folder, checkpoint.history)
     return pictures
 

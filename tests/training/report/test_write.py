@@ -64,7 +64,7 @@ def test_a_run_that_was_killed_is_reported(folder: Path, pictures: Pictures) -> 
     checkpoint = load_checkpoint(folder / "best.pt")
     assert checkpoint.best is not None
     later = replace(checkpoint, best=replace(checkpoint.best, epoch=2))
-    save_checkpoint(folder / "best.pt", later)
+    save_checkpoint(later, folder / "best.pt")
 
     assert line.count("\n") == 1
     assert write_report(folder, pictures).is_file()
@@ -72,7 +72,7 @@ def test_a_run_that_was_killed_is_reported(folder: Path, pictures: Pictures) -> 
 
 def test_a_run_without_an_epoch_is_refused(folder: Path, pictures: Pictures) -> None:
     """A checkpoint of a run that has not ended its first epoch has nothing to report."""
-    save_checkpoint(folder / "best.pt", replace(load_checkpoint(folder / "best.pt"), best=None))
+    save_checkpoint(replace(load_checkpoint(folder / "best.pt"), best=None), folder / "best.pt")
 
     with pytest.raises(CheckpointError, match="without a finished epoch"):
         write_report(folder, pictures)
