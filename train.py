@@ -5,6 +5,7 @@ The last line on stdout is the path of the run's best checkpoint; everything els
 
 import argparse
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -129,7 +130,8 @@ def pack(checkpoint: Path, data: str) -> None:
         raise KeyboardInterrupt
     if code != DONE:
         raise ModelError(
-            f"packing failed; the checkpoint is safe: python save_to_bento.py {checkpoint}"
+            "packing failed; the checkpoint is safe: "
+            f"python save_to_bento.py {shlex.quote(str(checkpoint))}"
         )
 
 

@@ -145,8 +145,10 @@ def _derivatives(scores: Logits, target: float, inverse: float) -> tuple[float, 
 
 def reliability(probabilities: Shares, labels: Labels, bins: int = BINS) -> Reliability:
     """Sort the answers, each the most probable label, into bins by their probability."""
-    confidence = probabilities.max(1)
-    right = probabilities.argmax(1) == labels
+    return _sorted(probabilities.max(1), probabilities.argmax(1) == labels, bins)
+
+
+def _sorted(confidence: Shares, right: NDArray[np.bool_], bins: int) -> Reliability:
     edges = np.linspace(0, 1, bins + 1)[1:-1]
     places = np.digitize(confidence, edges, right=True)
     counts = np.bincount(places, minlength=bins)
@@ -170,13 +172,9 @@ def error_by_chance(probabilities: Shares, bins: int = BINS) -> float:
     often as their probabilities say; the same every time.
     """
     generator = np.random.default_rng(0)
-    answers, confidence = probabilities.argmax(1), probabilities.max(1)
-    drawn = (generator.random(len(answers)) < confidence for _ in range(DRAWS))
-    errors = [
-        expected_calibration_error(probabilities, np.where(right, answers, -1), bins)
-        for right in drawn
-    ]
-    return float(np.mean(errors))
+    confidence = probabilities.max(1)
+    drawn = (generator.random(len(confidence)) < confidence for _ in range(DRAWS))
+    return float(np.mean([_sorted(confidence, right, bins).error for right in drawn]))
 
 
 def cross_validated(logits: Logits, labels: Labels, folds: int = FOLDS) -> Shares:

@@ -52,6 +52,10 @@ class SettingsError(AntBeeError):
     """A setting has a value that it cannot have."""
 
 
+class TeamError(AntBeeError):
+    """Processes that train together have lost one another."""
+
+
 class RequestError(AntBeeError):
     """What a client sent cannot be answered.
 

@@ -57,10 +57,11 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def remove_temporaries(folder: Path) -> None:
-    """Delete what an earlier process, killed while it wrote, left in the folder."""
-    for path in folder.glob(f"*{TEMPORARY}"):
-        path.unlink(missing_ok=True)
+def remove_temporaries(*paths: Path) -> None:
+    """Delete what an earlier process, killed while it wrote these files, left beside them."""
+    for path in paths:
+        for name in (path.name, path.name + CHECKSUM):
+            path.with_name(name + TEMPORARY).unlink(missing_ok=True)
 
 
 def _write_sums(path: Path, sums: list[str]) -> None:

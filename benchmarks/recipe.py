@@ -12,6 +12,7 @@ import importlib
 import json
 import os
 import random
+import re
 import shlex
 import statistics
 import subprocess
@@ -28,6 +29,7 @@ from antbee.machine import cores
 
 REPOSITORY: Final = Path(__file__).resolve().parents[1]
 SPLIT_SEED: Final = 0
+CONSTANT: Final = re.compile(r"[a-z_.]+\.[A-Z_]+=")
 
 
 @dataclass
@@ -135,7 +137,7 @@ def start(job: tuple[str, Path, str, str]) -> tuple[list[dict[str, Any]], float]
 
 def train(words: list[str]) -> int:
     """Train by a recipe, in this process, and write no report."""
-    given = [word for word in words if "=" not in word]
+    given = [word for word in words if not CONSTANT.match(word)]
     for word in set(words) - set(given):
         set_constant(word)
     report = importlib.import_module("antbee.training.report")

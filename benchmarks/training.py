@@ -89,7 +89,8 @@ def train(who: str, options: argparse.Namespace, seed: int) -> Result:
         ended = time.time()
         best = next(Path(folder).rglob("best.pt"))
         metrics = read_metrics(best.parent)
-        top = max(metrics, key=lambda one: one["val_top1"])
+        # As train.py decides between epochs that are equally right; the recipe keeps the first.
+        top = max(metrics, key=lambda one: (one["val_top1"], -one.get("val_loss", 0.0)))
         to_best = best.stat().st_mtime - began
     speeds = [one["pictures_per_second"] for one in metrics]
     speed = statistics.median(speeds[len(speeds) // 2 :])

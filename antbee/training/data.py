@@ -66,11 +66,12 @@ def find_pictures(folder: Path) -> Split:
     """Find the files `folder/<label>/*`, hidden ones left aside; nothing is opened.
 
     Raises:
-        DataError: there are fewer than two label folders, or one of them is empty.
+        DataError: there are fewer than two label folders, or one of them is empty or cannot be
+            looked into.
     """
     if not folder.is_dir():
         raise DataError(f"there is no folder {folder}: pictures belong in {folder}/<label>/")
-    labels = sorted(path.name for path in _visible(folder) if path.is_dir())
+    labels = sorted(path.name for path, is_folder in _visible(folder).items() if is_folder)
     if len(labels) < 2:  # noqa: PLR2004 - one label leaves nothing to tell apart
         raise DataError(
             f"{folder} has {len(labels)} label folder(s) and at least two are needed: "
@@ -79,8 +80,8 @@ def find_pictures(folder: Path) -> Split:
     pictures = [
         Picture(path, index)
         for index, label in enumerate(labels)
-        for path in sorted(_visible(folder / label))
-        if not path.is_dir()
+        for path, is_folder in sorted(_visible(folder / label).items())
+        if not is_folder
     ]
     found = Split(labels, pictures)
     _check_none_empty(folder, found)
@@ -170,8 +171,12 @@ def _find_files(roots: Mapping[str, Path]) -> dict[str, Split]:
     return found
 
 
-def _visible(folder: Path) -> list[Path]:
-    return [path for path in folder.iterdir() if not path.name.startswith(".")]
+def _visible(folder: Path) -> dict[Path, bool]:
+    """What is in a folder, and whether it is a folder too; hidden ones are left aside."""
+    try:
+        return {path: path.is_dir() for path in folder.iterdir() if not path.name.startswith(".")}
+    except OSError as error:
+        raise DataError(f"{folder} cannot be looked into: {error.strerror}") from error
 
 
 def _check_none_empty(folder: Path, split: Split) -> None:
@@ -186,7 +191,8 @@ def _check_none_empty(folder: Path, split: Split) -> None:
 def _examine_all(folder: Path, files: list[Path]) -> dict[Path, Examined]:
     # A folder beside them is no picture, and whoever put pictures into it must hear of that.
     homes = sorted({file.parent for file in files})
-    folders = [path for home in homes for path in sorted(_visible(home)) if path.is_dir()]
+    inside = [item for home in homes for item in sorted(_visible(home).items())]
+    folders = [path for path, is_folder in inside if is_folder]
     examined = examine_files([*files, *folders])
     left_out = _left_out(folder, examined)
     for name, fault in left_out.items():

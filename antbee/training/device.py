@@ -21,8 +21,11 @@ def choose_device(name: str) -> torch.device:
     Of several processes on a machine each takes a GPU of its own, unless one is named.
 
     Raises:
-        SettingsError: torch does not know the device, or does not find it here.
+        SettingsError: torch does not know the device or does not find it here, or several processes
+            cannot share it.
     """
+    # What is validated is what is served, which rounds no factor to ten bits.
+    torch.backends.cudnn.allow_tf32 = False
     try:
         device = _own_gpu(torch.device(_available()[0] if name == "auto" else name))
         torch.empty(1, device=device)
@@ -36,31 +39,28 @@ def choose_device(name: str) -> torch.device:
 def choose_precision(device: torch.device) -> str:
     """Take bfloat16 where a step of training is clearly faster with it, float32 elsewhere.
 
-    It is tried, in a fraction of a second, where the processor multiplies it in hardware; where it
-    does not, every product would be converted to and fro. The two are far apart wherever there is
-    hardware, so that a machine chooses the same each time, and runs are repeatable.
+    A GPU that multiplies it in hardware does so many times faster. On a CPU that does, it is tried,
+    in a fraction of a second; where there is no hardware, every product would be converted to and
+    fro. The two are far apart, so that a machine chooses the same each time and runs are
+    repeatable.
     """
-    if not _multiplies_bfloat16(device):
-        return "float32"
-    exact, rounded = _time_precisions(device)
-    return "bfloat16" if exact > CLEARLY * rounded else "float32"
-
-
-def _multiplies_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
-        able: bool = torch.cuda.is_bf16_supported(including_emulation=False)
-        return able
-    return device.type == "cpu" and any(map(torch.cpu.get_capabilities().get, _BFLOAT16))
+        faster = torch.cuda.is_bf16_supported(including_emulation=False)
+    elif device.type == "cpu" and any(map(torch.cpu.get_capabilities().get, _BFLOAT16)):
+        exact, rounded = _time_precisions()
+        faster = exact > CLEARLY * rounded
+    else:
+        faster = False
+    return "bfloat16" if faster else "float32"
 
 
-def _time_precisions(device: torch.device) -> tuple[float, float]:
+def _time_precisions() -> tuple[float, float]:
     """Seconds of a ResNet's most frequent convolution, there and back: float32's and bfloat16's."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # of several, one may wait long for a core that others use
     try:
         rounds = [
-            [_seconds(device, dtype) for dtype in (torch.float32, torch.bfloat16)]
-            for _ in range(TRIES)
+            [_seconds(dtype) for dtype in (torch.float32, torch.bfloat16)] for _ in range(TRIES)
         ]
     finally:
         torch.set_num_threads(threads)
@@ -68,28 +68,39 @@ def _time_precisions(device: torch.device) -> tuple[float, float]:
     return exact, rounded
 
 
-def _seconds(device: torch.device, dtype: torch.dtype) -> float:
+def _seconds(dtype: torch.dtype) -> float:
     features, weight = (
-        torch.ones(shape, device=device).to(memory_format=torch.channels_last).requires_grad_()
+        torch.ones(shape).to(memory_format=torch.channels_last).requires_grad_()
         for shape in ((4, 256, 14, 14), (256, 256, 3, 3))
     )
     began = time.perf_counter()
-    with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+    with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
         convolved = functional.conv2d(features, weight, padding=1)
     convolved.float().sum().backward()  # type: ignore[no-untyped-call]
-    weight.grad.sum().item()  # type: ignore[union-attr] # a GPU is not done before it is asked
     return time.perf_counter() - began
 
 
 def _own_gpu(device: torch.device) -> torch.device:
+    if device.type == "mps" and _in_team():
+        raise SettingsError("Apple's GPUs cannot train in a team: give --device cpu")
     if device.type != "cuda" or device.index is not None or "LOCAL_RANK" not in os.environ:
         return device
-    device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+    rank, count = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+    if count <= rank:
+        raise SettingsError(
+            f"each process needs a GPU of its own, and here are {count}: "
+            "start as many processes, or give --device cpu"
+        )
+    device = torch.device("cuda", rank)
     torch.cuda.set_device(device)  # NCCL asks for it
     return device
 
 
+def _in_team() -> bool:
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
 def _available() -> list[str]:
     cuda = ["cuda"] if torch.cuda.is_available() else []
-    mps = ["mps"] if torch.backends.mps.is_available() else []
+    mps = ["mps"] if torch.backends.mps.is_available() and not _in_team() else []
     return [*cuda, *mps, "cpu"]

@@ -28,23 +28,24 @@ VIEWS: Final = 4
 FEWEST: Final = 3
 """Views that are worth keeping; if fewer fit, every epoch has its own."""
 SHARE: Final = 0.25
-"""Of the free memory, that training may keep things of one kind in."""
+"""Of the free memory, that all processes of a machine may keep things of one kind in."""
 GROUP: Final = 32
 """Pictures that go through the frozen part together. Fixed, because sums in floating point may
 depend on it, and a run that goes on must compute what it would have computed."""
 
 
-def count_views(feature_bytes: int, pictures: int, epochs: int) -> int:
+def count_views(feature_bytes: int, pictures: int, epochs: int, processes: int = 1) -> int:
     """How many views of each training picture to keep; 0 if every epoch is to have its own.
 
     Args:
         feature_bytes: of what the frozen part makes of one picture; 0 if nothing is frozen.
         pictures: to train on.
         epochs: in the whole run.
+        processes: of this machine, each of which keeps all views.
     """
     if not feature_bytes:
         return 0
-    fit = int(SHARE * free_memory() / (feature_bytes * pictures))
+    fit = _room(processes) // (feature_bytes * pictures)
     return min(VIEWS, fit, epochs) if min(fit, epochs) >= FEWEST else 0
 
 
@@ -87,11 +88,12 @@ class Feed:
         self._plan = plan
         self._pool = pool
         self._check = check
-        room = int(SHARE * free_memory())
+        room = _room(learner.team.neighbours)
         self._decoded: Shelf[Image.Image] = Shelf(room)
         self._val: Shelf[Tensor] = Shelf(room)
-        # Slightly more than was reckoned with when the views were counted.
-        self._train: Shelf[Tensor] = Shelf(room * 5 // 4)
+        # All keep the same views, because they make one together. And slightly more room than was
+        # reckoned with when the views were counted.
+        self._train: Shelf[Tensor] = Shelf(int(learner.team.least(room)) * 5 // 4)
 
     def train(self, epoch: int, done: int) -> Iterator[tuple[Batch, int]]:
         """Yield this process's part of what is left of an epoch's batches, and their whole sizes.
@@ -151,6 +153,10 @@ class Feed:
                 parts.append(self._learner.features(inputs).permute(0, 2, 3, 1).cpu().contiguous())
                 bar.update(len(labels) * self._learner.team.size)
         return torch.cat(self._learner.team.collect(parts, len(groups), self._learner.precision))
+
+
+def _room(processes: int) -> int:
+    return int(SHARE * free_memory() / processes)
 
 
 def _size(tensor: Tensor) -> int:

@@ -57,9 +57,9 @@ def started_again(out: Path) -> Path | None:
 
 
 def _launch() -> str | None:
-    # A launcher outlives the processes that it starts, so its own number does not change.
-    launch = os.environ.get("TORCHELASTIC_RUN_ID")
-    return launch and f"{launch} {os.getppid()}"
+    # Of all that torchrun tells, only the folder of its logs is its own: FOLDER/attempt_N/RANK/FILE
+    file = os.environ.get("TORCHELASTIC_ERROR_FILE")
+    return file and str(Path(file).parents[2])
 
 
 @contextmanager
@@ -74,12 +74,19 @@ def locked(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise CheckpointError(f"{folder} cannot be opened: {error.strerror}") from error
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _lock(descriptor, folder)
         yield
-    except BlockingIOError as error:
-        raise CheckpointError(f"another process is training in {folder}") from error
     finally:
         os.close(descriptor)
+
+
+def _lock(descriptor: int, folder: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise CheckpointError(f"another process is training in {folder}") from error
+    except OSError as error:
+        raise CheckpointError(f"{folder} cannot be locked: {error.strerror}") from error
 
 
 def write_metrics(folder: Path, history: Iterable[Metrics]) -> None:

@@ -174,7 +174,9 @@ class Learner:
             raise CheckpointError(f"the checkpoint contradicts itself: {error}") from error
 
     def _move(self, tensor: Tensor) -> Tensor:
-        if self.device.type == "cuda":
+        if self.device.type != "cuda":
+            return tensor.to(self.device)
+        if tensor.device.type == "cpu":
             tensor = tensor.pin_memory()  # from other memory the copy would wait
         return tensor.to(self.device, non_blocking=True)
 

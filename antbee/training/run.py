@@ -1,6 +1,7 @@
 """A run: epochs of training and validation, saved so that it can stop anywhere and go on."""
 
 import dataclasses
+import shlex
 import time
 from contextlib import nullcontext
 from functools import partial
@@ -21,7 +22,7 @@ from antbee.training.checkpoint import (
 )
 from antbee.training.data import Pictures
 from antbee.training.feed import Feed, Plan
-from antbee.training.folder import BEST, LAST, locked, write_metrics
+from antbee.training.folder import BEST, LAST, METRICS, locked, write_metrics
 from antbee.training.interrupt import Stop
 from antbee.training.loop import Learner, LearnerState, Recipe
 from antbee.training.model import build_model
@@ -109,15 +110,18 @@ class Run:
             say(f"the run is complete: {self._epochs} epochs")
         with locked(self.folder) if self._team.leads else nullcontext():
             if self._team.leads:
-                remove_temporaries(self.folder)
+                remove_temporaries(*(self.folder / name for name in (LAST, BEST, METRICS)))
                 write_metrics(self.folder, self.history)
                 self._curves = Curves(self.folder, self.history) if tensorboard else None
             try:
                 self._train_epochs(stop)
             except KeyboardInterrupt:
                 self.save(LAST)
-                say(f"saved; to go on: python train.py -c {self.folder / LAST}")
+                say(f"saved; to go on: {self._command()} -c {shlex.quote(str(self.folder / LAST))}")
                 raise
+            finally:
+                if self._curves:
+                    self._curves.close()
 
     def save(self, *names: str) -> None:
         """Write the state of this moment to files of these names."""
@@ -140,6 +144,9 @@ class Run:
             while self.position.epoch < self._epochs and not self._lost_patience():
                 self._train_epoch(feed, stop)
                 self._end_epoch(*self._validate(feed, stop))
+
+    def _command(self) -> str:
+        return "python train.py" if self._team.size == 1 else "as before, with torchrun, and"
 
     def _lost_patience(self) -> bool:
         if self._patience is None or self.best is None:

@@ -61,14 +61,22 @@ def begin_run(
 
     Raises:
         CheckpointError: the weights cannot be had, or nothing can be saved.
+        DataError: the leader has other pictures.
         SettingsError: the arguments do not go together.
     """
     _check_shares(arguments, pictures, team)
     folder, checkpoint = None, None
     if team.leads:
-        checkpoint = _first_checkpoint(arguments, pictures, choose_precision(device))
+        precision = choose_precision(device)
+        checkpoint = _first_checkpoint(arguments, pictures, precision, team.neighbours)
         folder = _save_first(out, checkpoint)
-    return Run(*_shared(folder, checkpoint, team), pictures, device, team)
+    folder, checkpoint = _shared(folder, checkpoint, team)
+    if change := describe_change(checkpoint.data, pictures.provenance):
+        raise DataError(
+            f"the pictures here are not those of the first process: {change}; "
+            "give every machine the same"
+        )
+    return Run(folder, checkpoint, pictures, device, team)
 
 
 def resume_run(
@@ -135,14 +143,18 @@ def _save_first(out: Path, checkpoint: Checkpoint) -> Path:
     return folder
 
 
-def _first_checkpoint(arguments: dict[str, Any], pictures: Pictures, precision: str) -> Checkpoint:
+def _first_checkpoint(
+    arguments: dict[str, Any], pictures: Pictures, precision: str, processes: int
+) -> Checkpoint:
     torch.manual_seed(arguments["seed"])
     model = build_model(arguments["arch"], len(pictures.labels))
     weights = load_weights(model, arguments["arch"], arguments["weights"])
     arguments = _settled(arguments, weights)
     recipe = make_recipe(arguments, pictures, precision)
     learner = Learner(model, torch.device("cpu"), recipe)
-    views = count_views(learner.feature_bytes(), len(pictures.train), arguments["epochs"])
+    views = count_views(
+        learner.feature_bytes(), len(pictures.train), arguments["epochs"], processes
+    )
     return Checkpoint(
         arch=arguments["arch"],
         labels=pictures.labels,

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from antbee.errors import TeamError
 from antbee.files import Buffer
 
 T = TypeVar("T")
@@ -29,10 +30,12 @@ class Team:
     Attributes:
         rank: counted from 0.
         size: how many there are.
+        neighbours: how many of them are on this machine.
     """
 
     rank: int = 0
     size: int = 1
+    neighbours: int = 1
 
     @property
     def leads(self) -> bool:
@@ -51,6 +54,14 @@ class Team:
         distributed.all_reduce(total)
         sums: list[float] = total.tolist()
         return sums
+
+    def least(self, number: float) -> float:
+        """Find the least of all processes' numbers; every one gets the same."""
+        if self.size == 1:
+            return number
+        least = torch.tensor(number, dtype=torch.float64)
+        distributed.all_reduce(least, distributed.ReduceOp.MIN)
+        return least.item()
 
     def join(self, module: nn.Module, device: torch.device) -> nn.Module:
         """Return what computes as the module does, and leaves it with the gradients of all.
@@ -113,6 +124,9 @@ def gathered() -> Iterator[Team]:
     """Within this context the processes that torchrun started are connected.
 
     gloo connects what is on the CPU, NCCL what is on a GPU.
+
+    Raises:
+        TeamError: another process ended while this one waited for it.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield ALONE
@@ -127,7 +141,12 @@ def gathered() -> Iterator[Team]:
         backend, store=fresh, rank=rank, world_size=size, timeout=PATIENCE
     )
     try:
-        yield Team(rank, size)
+        yield Team(rank, size, int(os.environ.get("LOCAL_WORLD_SIZE", size)))
+    except RuntimeError as error:
+        # gloo has no class of its own for what goes wrong between processes.
+        if "gloo" not in str(error) and not isinstance(error, distributed.DistError):
+            raise
+        raise TeamError("another process of the team ended, or cannot be reached") from error
     finally:
         distributed.destroy_process_group()
 
@@ -144,7 +163,7 @@ class SyncedBatchNorm(nn.BatchNorm2d):
         sums = [wide.sum((0, 2, 3)), wide.square().sum((0, 2, 3)), wide.new_tensor([count])]
         total: Tensor = _Sum.apply(torch.cat(sums))
         mean, square = total[:-1].div(total[-1]).chunk(2)
-        variance = square - mean.square()
+        variance = (square - mean.square()).clamp(min=0)  # rounding may take it below
         self._note(*map(torch.detach, (mean, variance, total[-1])))
         scale = self.weight / (variance + self.eps).sqrt()
         shift = self.bias - mean * scale

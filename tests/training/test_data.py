@@ -1,7 +1,9 @@
 """The pictures' folder."""
 
+import errno
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -81,6 +83,23 @@ def test_a_pipe_is_not_waited_for(own: Path) -> None:
 
     assert pictures.provenance["left_out"] == {"train/circle/pipe": "it is no ordinary file"}
     assert hash_files([own / "train/circle/pipe"]) == {}
+
+
+def test_a_folder_that_may_not_be_looked_into_is_named(
+    own: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody else's folder is an error in a line."""
+    closed, look = own / "train/square", Path.iterdir
+
+    def refuse(folder: Path) -> Iterator[Path]:
+        if folder == closed:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return look(folder)
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+
+    with pytest.raises(DataError, match=r"train/square cannot be looked into: Permission denied"):
+        check_pictures(own)
 
 
 def test_a_missing_folder_names_the_command_that_fills_it(tmp_path: Path) -> None:

@@ -149,6 +149,15 @@ def test_as_many_views_as_fit(
     assert count_views(feature_bytes, pictures, epochs) == views
 
 
+def test_processes_of_a_machine_share_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Views that one process could keep are too many for two."""
+    monkeypatch.setattr(module, "free_memory", lambda: 10**9)
+
+    assert count_views(1000, 80_000, epochs=25, processes=1) == 3
+    assert count_views(1000, 80_000, epochs=25, processes=2) == 0
+    assert count_views(1000, 40_000, epochs=25, processes=2) == 3
+
+
 def train(feed: Feed, epoch: int, done: int = 0) -> list[Batch]:
     """Return the batches of an epoch."""
     return [batch for batch, _ in feed.train(epoch, done)]

@@ -109,11 +109,31 @@ def test_too_many_processes_for_a_batch(data: Path, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_every_machine_needs_the_same_pictures(data: Path, tmp_path: Path) -> None:
+    """Whose pictures differ says so; who waits for it says that, and shows no traceback."""
+    other = make_data(tmp_path / "other", train=11, val=3)
+    options = list(map(str, random_start(data, tmp_path / "out")))
+    script = tmp_path / "start.py"
+    script.write_text(
+        "import os, sys, train\n"
+        f"options, folders = {options!r}, {[str(data), str(other)]!r}\n"
+        "options[options.index('--data') + 1] = folders[int(os.environ['RANK'])]\n"
+        "sys.exit(train.main(options))\n"
+    )
+
+    run = launch(*PAIR, script)
+
+    assert run.returncode == 1
+    assert "the pictures here are not those of the first process: train/circle (12" in run.stderr
+    assert "gloo" not in run.stderr
+
+
 def test_alone_everything_is_ones_own() -> None:
     """Without torchrun there is one process, which leads, and has all of everything."""
     assert ALONE.leads
     assert ALONE.share([1, 2, 3]) == [1, 2, 3]
     assert ALONE.sum(1.5, 2) == [1.5, 2]
+    assert ALONE.least(3) == 3
     assert ALONE.give_bytes(b"state") == b"state"
 
 

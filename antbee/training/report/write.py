@@ -1,6 +1,7 @@
 """A run's report, from its checkpoint and pictures to the files in its folder."""
 
 import json
+import shlex
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -78,8 +79,9 @@ def try_report(folder: Path, pictures: Pictures, device: torch.device | None = N
     try:
         say(f"report: {write_report(folder, pictures, device)}")
     except Exception as error:  # noqa: BLE001 - whatever it is, the run is worth more
+        again = f"python -m antbee.training.report {shlex.quote(str(folder))}"
         what = str(error) if isinstance(error, AntBeeError) else repr(error)
-        say(f"no report: {what}; to try again: python -m antbee.training.report {folder}")
+        say(f"no report: {what}; to try again: {again}")
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
