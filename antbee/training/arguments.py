@@ -23,7 +23,7 @@ DEFAULTS: Final[dict[str, Any]] = {
     "device": "auto",
 }
 RECIPES: Final[dict[str, dict[str, Any]]] = {
-    "frozen": {"epochs": 12, "lr": 0.02},
+    "frozen": {"epochs": 10, "lr": 0.02},
     "whole": {"epochs": 25, "lr": 0.01},
 }
 """What is not given, where a part of the network is frozen and where none is. The first was chosen
@@ -44,9 +44,10 @@ def make_parser() -> argparse.ArgumentParser:
         prog="train.py",
         description="Fine-tune a ResNet on DATA/train/<label>/*, measure it on DATA/val/<label>/*, "
         "and keep the best epoch. Prints the path of its checkpoint.",
-        epilog="On the CPU a run is repeatable bit for bit with the same seed, thread count and "
-        "versions, interrupted or not. On a GPU the order and augmentation of the pictures are, "
-        "but sums are added in an order that varies, so that the last digits differ.",
+        epilog="On the CPU a run is repeatable bit for bit, interrupted or not, with the same "
+        "seed, threads and versions, the same kind of processor, and memory enough to keep as many "
+        "views of the pictures. On a GPU their order and augmentation are, but sums are added in "
+        "an order that varies, so that the last digits differ.",
     )
     add = parser.add_argument
     add("--data", help=f"folder of the pictures ({DEFAULTS['data']})")

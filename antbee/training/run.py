@@ -78,6 +78,20 @@ class Run:
         _use_threads(checkpoint.threads)
 
     @property
+    def plan(self) -> str:
+        """How it trains, in a line: what was settled when it began."""
+        frozen, views = self._start.arguments["freeze"], self._plan.views
+        return ", ".join(
+            [
+                "nothing frozen" if frozen == "none" else f"frozen as far as {frozen}",
+                f"{views} views of each picture" if views else "new views in every epoch",
+                f"{self._epochs} epoch(s)",
+                self._start.precision,
+                f"{self._start.threads} thread(s)",
+            ]
+        )
+
+    @property
     def device(self) -> torch.device:
         """Where it trains."""
         return self._learner.device

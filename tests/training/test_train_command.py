@@ -75,6 +75,7 @@ def test_the_last_line_is_the_best_checkpoint(
     assert Path(line).is_file()
     assert Path(line).name == "best.pt"
     assert Path(line).parent.parent == tmp_path
+    assert "\nnothing frozen, new views in every epoch, 1 epoch(s), " in captured.err
     assert "epoch 1/1  train loss " in captured.err
     assert "pictures/s" in captured.err
 
