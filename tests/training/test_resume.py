@@ -1,15 +1,19 @@
 """Going on after an interruption: the same weights and the same metrics, bit for bit."""
 
+import errno
+import fcntl
+import os
 import shutil
 import signal
 import subprocess
 import time
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
 
-from antbee.errors import DataError
+from antbee.errors import CheckpointError, DataError
 from antbee.training.checkpoint import load_checkpoint
 from antbee.training.data import check_pictures
 from antbee.training.folder import locked
@@ -204,6 +208,20 @@ def test_only_one_process_trains_in_a_folder(copied: Path) -> None:
 
     assert run.returncode == 1
     assert f"another process is training in {copied}" in run.stderr
+
+
+def test_a_file_system_without_locks_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where nothing can be locked, that is said, and not that somebody else trains there."""
+    lack = OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+    monkeypatch.setattr(fcntl, "flock", Mock(side_effect=lack))
+
+    with (
+        pytest.raises(CheckpointError, match="cannot be locked: No locks available"),
+        locked(tmp_path),
+    ):
+        pytest.fail("it went on")
 
 
 def start(data: Path, out: Path, *more: str | Path) -> subprocess.Popen[str]:
