@@ -102,8 +102,8 @@ def measure(
     """Train once without and many times with interruptions; print a line for each."""
     reference, _ = start([*program, *arguments, "--out", str(folder / "whole")])
     began = time.monotonic()
-    expected = end(reference)
-    seconds, rounds = time.monotonic() - began, options.rounds
+    expected, ended = end(reference)
+    seconds, rounds = ended - began, options.rounds
     generator = random.Random(options.seed)  # noqa: S311 - moments, not secrets
     print(f"uninterrupted: {seconds:.1f} s\n\nround  signal   saved at (epoch.step)  same")
     done = []
@@ -113,7 +113,7 @@ def measure(
         moments = [(number + generator.random()) / rounds * seconds]
         moments += [generator.random() * seconds for _ in range(generator.randrange(3))]
         last = interrupt(program, [*arguments, "--out", str(folder / str(number))], one, moments)
-        one.same = same_end(expected, end(start([*program, "-c", str(last)])[0]))
+        one.same = same_end(expected, end(start([*program, "-c", str(last)])[0])[0])
         places = " ".join(f"{epoch}.{step}" for epoch, step in one.places)
         same = "yes" if one.same else "NO"
         print(f"{number + 1:5}  {one.signal:7}  {places:21}  {same}", flush=True)
@@ -152,12 +152,14 @@ def start(command: list[str]) -> tuple[subprocess.Popen[str], Path]:
     raise SystemExit("train.py did not start:\n" + "".join(said))
 
 
-def end(process: subprocess.Popen[str]) -> Path:
-    """Let a run end; return its folder."""
-    out, said = process.communicate()
+def end(process: subprocess.Popen[str]) -> tuple[Path, float]:
+    """Let a run end; return its folder, and when it had trained, before it wrote its report."""
+    best = process.stdout.readline() if process.stdout else ""
+    trained = time.monotonic()
+    _, said = process.communicate()
     if process.returncode != 0:
         raise SystemExit(f"train.py failed:\n{said}")
-    return Path(out.strip()).parent
+    return Path(best.strip()).parent, trained
 
 
 def same_end(expected: Path, actual: Path) -> bool:
