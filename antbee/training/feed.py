@@ -23,10 +23,9 @@ from antbee.training.shelf import Shelf
 if TYPE_CHECKING:
     from PIL import Image
 
-VIEWS: Final = 4
-"""Of a training picture, where they are kept: chosen with `benchmarks/recipe.py`."""
-FEWEST: Final = 3
-"""Views that are worth keeping; if fewer fit, every epoch has its own."""
+VIEWS: Final = 3
+"""Of a training picture, where they are kept: more gained nothing in `benchmarks/recipe.py`. If
+fewer fit, every epoch has its own."""
 SHARE: Final = 0.25
 """Of the free memory, that all processes of a machine may keep things of one kind in."""
 GROUP: Final = 32
@@ -46,7 +45,7 @@ def count_views(feature_bytes: int, pictures: int, epochs: int, processes: int =
     if not feature_bytes:
         return 0
     fit = _room(processes) // (feature_bytes * pictures)
-    return min(VIEWS, fit, epochs) if min(fit, epochs) >= FEWEST else 0
+    return VIEWS if min(fit, epochs) >= VIEWS else 0
 
 
 @dataclass(frozen=True)

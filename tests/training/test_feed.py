@@ -10,7 +10,7 @@ import torch
 from antbee.training import feed as module
 from antbee.training.batches import Batch
 from antbee.training.data import Pictures, check_pictures
-from antbee.training.feed import FEWEST, VIEWS, Feed, Plan, count_views
+from antbee.training.feed import VIEWS, Feed, Plan, count_views
 from antbee.training.loop import Learner, Recipe
 from antbee.training.model import build_model
 
@@ -133,17 +133,18 @@ def test_validation_pictures_go_through_once(
     ("feature_bytes", "pictures", "epochs", "views"),
     [
         (1000, 100, 25, VIEWS),
-        (1000, 100, FEWEST, FEWEST),
-        (1000, 100, FEWEST - 1, 0),
+        (1000, 100, VIEWS, VIEWS),
+        (1000, 100, VIEWS - 1, 0),
         (0, 100, 25, 0),
         (1000, 1000 * 1000, 25, 0),
-        (1000, 80_000, 25, 3),
+        (1000, 80_000, 25, VIEWS),
+        (1000, 90_000, 25, 0),
     ],
 )
 def test_as_many_views_as_fit(
     feature_bytes: int, pictures: int, epochs: int, views: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Views are kept in a quarter of the free memory, if enough fit and epochs will use them."""
+    """Views are kept in a quarter of the free memory, if they fit and epochs will use them."""
     monkeypatch.setattr(module, "free_memory", lambda: 10**9)
 
     assert count_views(feature_bytes, pictures, epochs) == views
@@ -153,9 +154,9 @@ def test_processes_of_a_machine_share_its_memory(monkeypatch: pytest.MonkeyPatch
     """Views that one process could keep are too many for two."""
     monkeypatch.setattr(module, "free_memory", lambda: 10**9)
 
-    assert count_views(1000, 80_000, epochs=25, processes=1) == 3
+    assert count_views(1000, 80_000, epochs=25, processes=1) == VIEWS
     assert count_views(1000, 80_000, epochs=25, processes=2) == 0
-    assert count_views(1000, 40_000, epochs=25, processes=2) == 3
+    assert count_views(1000, 40_000, epochs=25, processes=2) == VIEWS
 
 
 def train(feed: Feed, epoch: int, done: int = 0) -> list[Batch]:
