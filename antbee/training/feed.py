@@ -28,7 +28,7 @@ VIEWS: Final = 3
 fewer fit, every epoch has its own."""
 SHARE: Final = 0.25
 """Of the free memory, that all processes of a machine may keep things of one kind in."""
-GROUP: Final = 32
+GROUP: Final = 16
 """Pictures that go through the frozen part together. Fixed, because sums in floating point may
 depend on it, and a run that goes on must compute what it would have computed."""
 
