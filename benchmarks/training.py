@@ -3,8 +3,10 @@
     python benchmarks/training.py --data data --weights FILE
 
 Both begin with the same weights and see the same pictures, each seed in a process of its own, one
-after the other. Prints a table, then one JSON line. Peak memory is that of the training process
-alone; the recipe's four loading processes come on top.
+after the other. Before each comes a process of one epoch that is not measured, so that libraries
+and pictures are in the system's memory, however long the one before took. Prints a table, then one
+JSON line. Peak memory is that of the training process alone; the recipe's four loading processes
+come on top.
 """
 
 import argparse
@@ -80,6 +82,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 def train(who: str, options: argparse.Namespace, seed: int) -> Result:
     """Train in a process of its own, and measure it."""
     command = [*COMMANDS[who], "--seed", seed, "--data", options.data, "--weights", options.weights]
+    with tempfile.TemporaryDirectory() as folder:
+        warm_up = [sys.executable, *command, "--epochs", 1, "--out", folder]
+        run(list(map(str, warm_up)), Path(folder))
     if options.epochs:
         command += ["--epochs", options.epochs]
     with tempfile.TemporaryDirectory() as folder:
