@@ -63,7 +63,7 @@ def train(parser: argparse.ArgumentParser, options: argparse.Namespace, stop: St
     with gathered() as team, heard(team.leads):
         going, data = prepare(parser, options, team)
         with stop.deferred():
-            say(going.plan)
+            say(going.summary)
             say(f"training on {going.device} in {going.folder}")
             going.train(stop, tensorboard=options.tensorboard)
     if team.leads:

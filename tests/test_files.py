@@ -105,10 +105,13 @@ def test_a_failed_write_changes_nothing(tmp_path: Path) -> None:
 
 def test_what_a_kill_left_is_removed(tmp_path: Path) -> None:
     """Temporary files of a killed process go, everything else stays, other people's too."""
-    for name in ("last.pt", "last.pt.tmp", "last.pt.sha256.tmp", "thesis.tmp"):
+    for name in (
+        *("last.pt", "last.pt.tmp", "last.pt.sha256.tmp"),
+        *("metrics.jsonl.tmp", "thesis.tmp"),
+    ):
         (tmp_path / name).touch()
 
-    remove_temporaries(tmp_path / "last.pt", tmp_path / "best.pt")
+    remove_temporaries(*(tmp_path / name for name in ("last.pt", "best.pt", "metrics.jsonl")))
 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["last.pt", "thesis.tmp"]
 

@@ -8,6 +8,7 @@ import torch
 from torch.nn import functional
 
 from antbee.errors import SettingsError
+from antbee.training.team import in_team
 
 CLEARLY: Final = 1.2
 """How many times faster bfloat16 must be, which loses digits."""
@@ -81,7 +82,7 @@ def _seconds(dtype: torch.dtype) -> float:
 
 
 def _own_gpu(device: torch.device) -> torch.device:
-    if device.type == "mps" and _in_team():
+    if device.type == "mps" and in_team():
         raise SettingsError("Apple's GPUs cannot train in a team: give --device cpu")
     if device.type != "cuda" or device.index is not None or "LOCAL_RANK" not in os.environ:
         return device
@@ -96,11 +97,7 @@ def _own_gpu(device: torch.device) -> torch.device:
     return device
 
 
-def _in_team() -> bool:
-    return int(os.environ.get("WORLD_SIZE", "1")) > 1
-
-
 def _available() -> list[str]:
     cuda = ["cuda"] if torch.cuda.is_available() else []
-    mps = ["mps"] if torch.backends.mps.is_available() and not _in_team() else []
+    mps = ["mps"] if torch.backends.mps.is_available() and not in_team() else []
     return [*cuda, *mps, "cpu"]

@@ -78,7 +78,7 @@ class Run:
         _use_threads(checkpoint.threads)
 
     @property
-    def plan(self) -> str:
+    def summary(self) -> str:
         """How it trains, in a line: what was settled when it began."""
         frozen, views = self._start.arguments["freeze"], self._plan.views
         return ", ".join(

@@ -119,6 +119,11 @@ class Team:
 ALONE: Final = Team()
 
 
+def in_team() -> bool:
+    """Tell whether torchrun started other processes with this one."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
 @contextmanager
 def gathered() -> Iterator[Team]:
     """Within this context the processes that torchrun started are connected.
@@ -128,7 +133,7 @@ def gathered() -> Iterator[Team]:
     Raises:
         TeamError: another process ended while this one waited for it.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    if not in_team():
         yield ALONE
         return
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"

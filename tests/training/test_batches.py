@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from antbee.errors import DataError
-from antbee.images import decode_image, to_array
+from antbee.images import IMAGENET, decode_image, normalize, to_array
 from antbee.training.batches import (
     LARGEST,
     SIZE,
@@ -55,9 +55,15 @@ def test_every_epoch_and_seed_has_its_own_order() -> None:
 
 
 @pytest.mark.parametrize("size", [(500, 375), (90, 300), (30, 20), (1, 40)])
-def test_whatever_the_picture_its_part_has_one_size(size: tuple[int, int]) -> None:
-    """Large, narrow and tiny pictures give parts of the same size."""
-    assert augment(noise(*size), np.random.default_rng(5)).size == (SIZE, SIZE)
+def test_an_augmented_picture_is_scaled_as_the_server_s_are(size: tuple[int, int]) -> None:
+    """Whatever the picture, its part has one size, and nothing of it is resampled again."""
+    image = augment(noise(*size), np.random.default_rng(5))
+
+    array = normalize(image)
+
+    expected = (np.asarray(image, np.float32) / 255 - IMAGENET.mean) / np.array(IMAGENET.std)
+    assert image.size == (SIZE, SIZE)
+    assert np.allclose(array, expected.transpose(2, 0, 1), atol=1e-5)
 
 
 def test_augmentation_cuts_and_mirrors() -> None:
