@@ -8,6 +8,7 @@ connections are idle, and ends those. Knows nothing of requests and pictures.
 import asyncio
 import contextlib
 import socket
+import sys
 from asyncio import Transport
 from typing import Any, Final
 
@@ -97,6 +98,10 @@ class Worker(gasgi.ASGIWorker):  # type: ignore[misc]  # gunicorn ships no types
     def __init__(self, *args: Any) -> None:  # noqa: ANN401 - gunicorn's own
         self.stopping = False
         super().__init__(*args)
+        # gunicorn's own check ends connections whose last answers did not say so: the one that
+        # reaches the limit may have been begun before others that count as well.
+        self._retires_after: int = self.max_requests
+        self.max_requests: int = sys.maxsize
         self.connections: dict[Connection, None] = {}
 
     def init_process(self) -> None:
@@ -116,6 +121,19 @@ class Worker(gasgi.ASGIWorker):  # type: ignore[misc]  # gunicorn ships no types
         elif not self.stopping:
             self.stopping = True
             self.loop.call_later(NOTICE, setattr, self, "_alive", False)
+
+    @property
+    def nr(self) -> int:
+        """How many requests have been answered; at `--max-requests` of them it retires."""
+        return self._answered
+
+    @nr.setter
+    def nr(self, answered: int) -> None:
+        self._answered = answered
+        # gunicorn sets it to 0 before it has read its settings.
+        if answered and answered >= self._retires_after and not self.stopping:
+            self.log.info("Retiring after %d requests", answered)
+            self.alive = False
 
     def admit(self, connection: Connection) -> None:
         """Hold a new connection; where that is one too many, end an idle one for it.

@@ -19,10 +19,14 @@ import asyncio
 import antbee.serving.worker as worker
 
 worker.PATIENCE, worker.NOTICE, worker.LINGER = 0.6, 0.5, 0.5
+eight = asyncio.Barrier(8)
 
 async def app(scope, receive, send):
     assert scope["type"] == "http"
-    await asyncio.sleep(float(scope["path"][1:] or 0))
+    if scope["path"] == "/eight":
+        await eight.wait()
+    else:
+        await asyncio.sleep(float(scope["path"][1:] or 0))
     headers = [(b"content-length", b"2")]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": b"ok"})
@@ -80,9 +84,9 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Gunicorn]]:
         one.end()
 
 
-def request(seconds: float = 0) -> bytes:
-    """Make a request that is answered after some seconds."""
-    return f"GET /{seconds} HTTP/1.1\r\nHost: here\r\n\r\n".encode()
+def request(path: float | str = 0) -> bytes:
+    """Make a request that is answered after some seconds, or once there are eight of them."""
+    return f"GET /{path} HTTP/1.1\r\nHost: here\r\n\r\n".encode()
 
 
 def answer(connection: socket.socket) -> bytes:
@@ -172,3 +176,31 @@ def test_stopping_answers_whoever_is_there(start: Callable[..., Gunicorn]) -> No
     assert answer(silent) == b""
     assert server.process.wait(20) == 0
     assert time.monotonic() - began < 6
+
+
+def test_retiring_keeps_what_it_promised(start: Callable[..., Gunicorn]) -> None:
+    """Of answers that go out together, the one that retires the worker ends no connection unsaid.
+
+    It is the fourth of eight, and none of their headers can know that it will be.
+    """
+    server = start("--max-requests", "4", "--keep-alive", "30")
+    connections = [server.connect(request("eight")) for _ in range(8)]
+    kept = [one for one in connections if b"connection: close" not in answer(one).lower()]
+    for one in kept:
+        one.sendall(request())
+
+    assert all(b" 200 OK" in answer(one) for one in kept)
+
+
+def test_worker_retires(start: Callable[..., Gunicorn]) -> None:
+    """After its last request a worker says goodbye, and another takes its place."""
+    server = start("--max-requests", "3")
+    last = server.connect(request())
+    answers = [answer(last)]
+    while b"connection: close" not in answers[-1].lower():
+        last.sendall(request())
+        answers.append(answer(last))
+
+    assert len(answers) == 4
+    assert answer(last) == b""
+    assert b" 200 OK" in answer(server.connect(request()))
