@@ -1,41 +1,27 @@
 """The service, as clients meet it: a real server and real requests."""
 
 import base64
-import contextlib
 import dataclasses
 import io
 import json
-import re
-import shutil
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 from pathlib import Path
 
 import httpx
 import numpy as np
-import psutil
 import pytest
 from PIL import Image
 
-from antbee.artifact import ONNX, PackedModel, read_model
+from antbee.artifact import PackedModel
 from antbee.images import decode_image, to_array
 from antbee.predictor import load_predictor, to_prediction
-from antbee.serving.classifier import Classifier
-from antbee.serving.metrics import Metrics
-from antbee.serving.settings import Settings
 from tests.conftest import (
     LABELS,
-    REPOSITORY,
-    Command,
     Server,
     StartServer,
-    bentoml_serve,
     encode,
-    environment,
-    free_port,
-    gunicorn,
     noise,
 )
 
@@ -209,90 +195,6 @@ def test_errors(
     assert set(answer.json()["error"]) == {"code", "message"}
 
 
-def test_two_files_are_too_many(server: Server, jpeg: bytes) -> None:
-    """A form with two pictures is told that one is enough."""
-    answer = httpx.post(f"{server.url}/predict", files={"a": ("a", jpeg), "b": ("b", jpeg)})
-
-    assert answer.json()["error"]["code"] == "too_many_images"
-
-
-def test_limits(start_server: StartServer, jpeg: bytes) -> None:
-    """Bodies and pictures larger than the settings allow get 413, whatever their length says."""
-    with start_server(ANTBEE_MAX_BODY_MB="0.1", ANTBEE_MAX_MEGAPIXELS="0.1") as server:
-        body = jpeg + bytes(100_000)
-        announced = server.predict(body)
-        chunked = httpx.post(f"{server.url}/predict", content=iter([body]))
-        pixels = server.predict(encode(noise(400, 300)))
-
-        assert server.predict(jpeg).status_code == HTTPStatus.OK
-    for answer, code in (
-        (announced, "body_too_large"),
-        (chunked, "body_too_large"),
-        (pixels, "image_too_large"),
-    ):
-        assert (answer.status_code, answer.json()["error"]["code"]) == (413, code)
-
-
-def test_overload_and_timeout(start_server: StartServer) -> None:
-    """More than the queue holds get 429 at once; what takes too long gets 504; then all is well."""
-    slow = encode(noise(3000, 3000), "PNG")
-    settings = {"ANTBEE_THREADS": "1", "ANTBEE_QUEUE": "2", "ANTBEE_TIMEOUT": "0.3"}
-    with start_server(**settings) as server, ThreadPoolExecutor(12) as pool:
-        answers = list(pool.map(lambda _: server.predict(slow), range(12)))
-        again = server.predict(encode(noise(64, 64)))
-    codes = {answer.status_code for answer in answers}
-
-    assert {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.GATEWAY_TIMEOUT} <= codes
-    assert codes <= {HTTPStatus.OK, HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.GATEWAY_TIMEOUT}
-    refused = next(answer for answer in answers if answer.status_code == 429)
-    late = next(answer for answer in answers if answer.status_code == 504)
-    assert (refused.json()["error"]["code"], refused.headers["retry-after"]) == ("overloaded", "1")
-    assert late.json()["error"]["code"] == "timeout"
-    assert again.status_code == HTTPStatus.OK
-
-
-@pytest.mark.parametrize("command", [bentoml_serve, gunicorn])
-def test_burst_loses_no_request(start_server: StartServer, command: Command) -> None:
-    """Many times what fits at once: every upload gets an answer, 200 or 429, none a reset."""
-    picture = encode(noise(640, 480)) + bytes(500_000)
-    settings = {"ANTBEE_THREADS": "1", "ANTBEE_QUEUE": "1"}
-    with start_server(command=command, **settings) as server, ThreadPoolExecutor(24) as pool:
-        answers = list(pool.map(lambda _: server.predict(picture).status_code, range(120)))
-
-    assert set(answers) == {HTTPStatus.OK, HTTPStatus.TOO_MANY_REQUESTS}
-
-
-def test_gunicorn_serves_the_same(
-    start_server: StartServer, server: Server, jpeg: bytes, tmp_path: Path
-) -> None:
-    """Under gunicorn several workers give BentoML's answers, and count together."""
-    settings = {"WEB_CONCURRENCY": "2", "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
-    with start_server(command=gunicorn, **settings) as gunicorn_server:
-        answers = [gunicorn_server.predict(jpeg).json() for _ in range(10)]
-        counted = httpx.get(f"{gunicorn_server.url}/metrics").text
-
-    assert answers == [server.predict(jpeg).json()] * 10
-    assert 'antbee_requests_total{path="/predict",status="200"} 10.0' in counted
-
-
-def test_workers_answer_together(start_server: StartServer, jpeg: bytes) -> None:
-    """`bentoml serve` starts as many processes as `WEB_CONCURRENCY` says."""
-    with start_server(WEB_CONCURRENCY="2") as server:
-        answer = server.predict(jpeg)
-        commands = _commands_below(server.process.pid)
-
-    assert answer.status_code == HTTPStatus.OK
-    assert sum("_bentoml_impl.worker.service" in command for command in commands) == 2
-
-
-def _commands_below(pid: int) -> list[list[str]]:
-    commands = []
-    for process in psutil.Process(pid).children(recursive=True):
-        with contextlib.suppress(psutil.NoSuchProcess):  # one that BentoML asks something
-            commands.append(process.cmdline())
-    return commands
-
-
 def test_request_id_and_access_log(server: Server, jpeg: bytes) -> None:
     """An answer carries the id that the client sent, and the log a line with it."""
     answer = server.predict(jpeg, X_Request_ID="from-the-router-17")
@@ -300,24 +202,6 @@ def test_request_id_and_access_log(server: Server, jpeg: bytes) -> None:
     assert answer.headers["x-request-id"] == "from-the-router-17"
     (line,) = [one for one in server.log.read_text().splitlines() if "from-the-router-17" in one]
     assert f"POST /predict 200 {len(answer.content)}B" in line
-
-
-def test_client_that_leaves_makes_room(start_server: StartServer) -> None:
-    """A picture whose client hung up while it waited is not classified."""
-    slow = encode(noise(2500, 2500), "PNG")
-    with start_server(ANTBEE_THREADS="1", ANTBEE_QUEUE="8") as server:
-        for _ in range(8):
-            with contextlib.suppress(httpx.ReadTimeout):
-                httpx.post(f"{server.url}/predict", content=slow, timeout=0.05)
-        assert server.predict(encode(noise(64, 64))).status_code == HTTPStatus.OK
-        counted = httpx.get(f"{server.url}/metrics").text
-
-    in_flight = re.search(r"^antbee_pictures_in_flight (\S+)", counted, re.MULTILINE)
-    assert in_flight is not None
-    assert float(in_flight[1]) == 0
-    decoded = re.search(r'antbee_stage_seconds_count{stage="decode"} (\S+)', counted)
-    assert decoded is not None
-    assert float(decoded[1]) < 8
 
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz", "/health", "/healthz"])
@@ -379,78 +263,6 @@ def test_unknown_addresses(server: Server, method: str, path: str, status: int, 
     assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
 
 
-def test_torch_runtime_gives_the_same_answers(
-    start_server: StartServer, packed: PackedModel, server: Server
-) -> None:
-    """PyTorch and ONNX Runtime serve the same labels and probabilities to 1e-4."""
-    pictures = [encode(noise(200, 150, seed)) for seed in range(4)]
-    with start_server(ANTBEE_RUNTIME="torch") as torch_server:
-        answers = [torch_server.predict(data).json() for data in pictures]
-
-    for data, answer in zip(pictures, answers, strict=True):
-        ours = server.predict(data).json()
-        assert ours["label"] == answer["label"]
-        for label in packed.labels:
-            assert abs(ours["probabilities"][label] - answer["probabilities"][label]) < 1e-4
-
-
 def test_nothing_unusual_is_logged(server: Server) -> None:
     """After all these requests there is no traceback in the log."""
     assert "Traceback" not in server.log.read_text()
-
-
-def test_bad_setting_stops_the_start(bentoml_home: Path) -> None:
-    """A setting that cannot be ends the command with one line that names it."""
-    run = _start_failing(bentoml_home, ANTBEE_QUEUE="many")
-
-    assert run.returncode == 1
-    assert run.stderr == "error: ANTBEE_QUEUE='many': it must be a whole number from 0 to 100000\n"
-
-
-def test_no_model_stops_the_start(tmp_path: Path) -> None:
-    """Without a packed model, the command says which one to make."""
-    run = _start_failing(tmp_path)
-
-    assert run.returncode == 1
-    assert run.stderr.endswith("run save_to_bento.py first\n")
-    assert "Traceback" not in run.stderr
-
-
-def test_damaged_model_stops_the_start(bentoml_home: Path, tmp_path: Path) -> None:
-    """A packed model that was damaged is refused by name."""
-    home = shutil.copytree(bentoml_home, tmp_path / "home")
-    (path,) = home.glob(f"models/ant_bee_classifier/*/{ONNX}")
-    path.write_bytes(b"damaged" + path.read_bytes())
-    run = _start_failing(home)
-
-    assert run.returncode == 1
-    assert f"{ONNX} is damaged" in run.stderr
-    assert "Traceback" not in run.stderr
-
-
-def test_readiness_waits_for_the_first_answer(packed: PackedModel) -> None:
-    """The classifier is not ready until the model has answered once."""
-    classifier = Classifier(read_model(packed.folder), "x:1", Settings(), Metrics())
-
-    assert not classifier.ready
-    classifier.warm_up()
-    assert classifier.ready
-
-
-def _start_failing(home: Path, **settings: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "bentoml", "serve", "--port", str(free_port())],
-        cwd=REPOSITORY,
-        env=environment(home, **settings),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-
-
-def test_huge_picture_in_few_bytes(server: Server) -> None:
-    """A small file that unpacks to more pixels than allowed is refused."""
-    bomb = encode(Image.new("1", (20_000, 20_000)), "PNG")
-
-    assert server.predict(bomb).json()["error"]["code"] == "image_too_large"

@@ -1,74 +1,12 @@
 """HTTP bodies to picture bytes."""
 
-import asyncio
 import base64
 import json
-from collections.abc import Callable, Coroutine, Iterable, Mapping
-from typing import TypeVar
 
 import pytest
-from starlette.requests import Request
-from starlette.types import Message
 
-from antbee.errors import RequestError
-from antbee.serving import handler
-from antbee.serving.handler import Coded, Link, Sent, picture_bytes, pictures
-
-LIMIT = 100_000
-Body = bytes | Iterable[bytes]
-Headers = Mapping[str, str] | None
-Result = TypeVar("Result")
-
-
-def read(body: Body, headers: Headers = None, limit: int = LIMIT) -> bytes:
-    """Read the one picture of a body that arrives in one or several chunks."""
-    return run(body, headers, lambda request: picture_bytes(request, limit))
-
-
-def read_many(body: Body, headers: Headers = None, most: int = 3) -> list[Sent]:
-    """Read the pictures of a body."""
-    return run(body, headers, lambda request: pictures(request, LIMIT, most))
-
-
-def run(
-    body: Body, headers: Headers, handle: Callable[[Request], Coroutine[None, None, Result]]
-) -> Result:
-    """Run a handler on a request."""
-    chunks = [body] if isinstance(body, bytes) else list(body)
-    messages: list[Message] = [
-        {"type": "http.request", "body": chunk, "more_body": True} for chunk in chunks
-    ]
-    messages.append({"type": "http.request", "body": b"", "more_body": False})
-    pairs = [(name.lower().encode(), value.encode()) for name, value in (headers or {}).items()]
-    scope = {"type": "http", "method": "POST", "headers": pairs}
-
-    async def receive() -> Message:
-        return messages.pop(0)
-
-    return asyncio.run(handle(Request(scope, receive)))
-
-
-def code(body: Body, headers: Headers = None, limit: int = LIMIT) -> str:
-    """Return the code of the error that a body for one picture raises."""
-    with pytest.raises(RequestError) as caught:
-        read(body, headers, limit)
-    return caught.value.code
-
-
-def code_of_many(body: Body, headers: Headers = None) -> str:
-    """Return the code of the error that a body for many pictures raises."""
-    with pytest.raises(RequestError) as caught:
-        read_many(body, headers)
-    return caught.value.code
-
-
-def form(*parts: tuple[str, bytes], end: bytes = b"--XX--\r\n") -> tuple[bytes, dict[str, str]]:
-    """Make a multipart body of parts given as (Content-Disposition parameters, content)."""
-    body = b"".join(
-        b"--XX\r\nContent-Disposition: form-data; %s\r\n\r\n%s\r\n" % (parameters.encode(), content)
-        for parameters, content in parts
-    )
-    return body + end, {"content-type": "multipart/form-data; boundary=XX"}
+from antbee.serving.handler import picture_bytes
+from tests.serving.bodies import LIMIT, code, form, read, run
 
 
 @pytest.mark.parametrize(
@@ -236,70 +174,6 @@ def test_url_is_fetched_where_that_is_allowed() -> None:
 def test_url_of_another_type(url: bytes) -> None:
     """An address that is not text is a mistake in the JSON."""
     assert code(b'{"url": %s}' % url) == "invalid_json"
-
-
-def test_many_in_json(jpeg: bytes) -> None:
-    """A list is read in order, each entry as alone, and a wrong one is an error in its place."""
-    text = base64.b64encode(jpeg).decode()
-    entries = [{"data": text}, {"url": "https://example.org"}, {"image": "x"}]
-    coded, link, wrong = read_many(json.dumps({"images": entries}).encode())
-
-    assert isinstance(coded, Coded)
-    assert coded.data() == jpeg
-    assert link == Link("https://example.org")
-    assert isinstance(wrong, RequestError)
-    assert wrong.code == "invalid_json"
-
-
-def test_many_in_a_form(jpeg: bytes) -> None:
-    """All files of a form are read in order, whatever their fields; an empty one is an error."""
-    files = [
-        ('name="a"; filename="1"', jpeg),
-        ('name="text"', b"x"),
-        ('name="a"; filename="2"', b""),
-    ]
-    first, empty, last = read_many(*form(*files, ('name="b"; filename="3"', b"third")))
-
-    assert (first, last) == (jpeg, b"third")
-    assert isinstance(empty, RequestError)
-    assert empty.code == "empty_body"
-
-
-@pytest.mark.parametrize(
-    ("body", "expected"),
-    [
-        (b"", "empty_body"),
-        (b"{", "invalid_json"),
-        (b"[]", "invalid_json"),
-        (b"\xff\xd8\xff\xe0", "invalid_json"),
-        (b'{"data": "eA=="}', "invalid_json"),
-        (b'{"images": {}}', "invalid_json"),
-        (b'{"images": [], "more": 1}', "invalid_json"),
-        (b'{"images": []}', "no_image"),
-        (b'{"images": [1, 2, 3, 4]}', "too_many_images"),
-        (b"x" * (LIMIT + 1), "body_too_large"),
-    ],
-)
-def test_many_that_cannot_be_told_apart(body: bytes, expected: str) -> None:
-    """What is wrong with the request as a whole is one error."""
-    assert code_of_many(body) == expected
-
-
-def test_too_many_are_counted_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of a list that is too long nothing is made: a body may hold millions of wrong entries."""
-    monkeypatch.setattr(handler, "_sent", lambda _: pytest.fail("an entry was looked at"))
-
-    assert code_of_many(b'{"images": [' + b"{}," * 1000 + b"{}]}") == "too_many_images"
-
-
-@pytest.mark.parametrize(
-    ("files", "expected"), [(0, "no_image"), (4, "too_many_images"), (1001, "too_many_images")]
-)
-def test_form_with_a_wrong_number_of_files(files: int, expected: str) -> None:
-    """A form without any file has no image; one with more than allowed has too many."""
-    part = ('name="f"; filename="x"', b"x")
-
-    assert code_of_many(*form(('name="text"', b"x"), *[part] * files)) == expected
 
 
 def test_announced_length_is_refused_unread() -> None:

@@ -1,0 +1,80 @@
+"""`python -m antbee.predict` as a process: the store's models, and how it ends."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from antbee.artifact import PackedModel
+from tests.conftest import REPOSITORY, Server, environment
+
+
+def process(home: Path, *arguments: object, **options: object) -> subprocess.Popen[bytes]:
+    """Start the command as a person does."""
+    return subprocess.Popen(  # type: ignore[call-overload, no-any-return]
+        [sys.executable, "-m", "antbee.predict", *map(str, arguments)],
+        cwd=REPOSITORY,
+        env=environment(home),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        **options,
+    )
+
+
+def test_the_store_and_the_server_agree(
+    bentoml_home: Path, server: Server, pictures: Path, jpeg: bytes
+) -> None:
+    """As a process, with the newest model of BentoML's store, it answers what the server does."""
+    picture = pictures / "a.jpg"
+    picture.write_bytes(jpeg)
+    with process(bentoml_home, picture, "--jsonl", "-") as running:
+        out, err = running.communicate()
+
+    assert running.returncode == 0
+    assert json.loads(out) == {"path": str(picture), **server.predict(jpeg).json()}
+    assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("tag", ["nobody:latest", "ant_bee_classifier:none", "no tag!", "a/b"])
+def test_no_such_model(bentoml_home: Path, pictures: Path, tag: str) -> None:
+    """A tag that the store does not know is answered in one line."""
+    with process(bentoml_home, pictures, "--model", tag) as running:
+        out, err = running.communicate()
+
+    assert running.returncode == 1
+    assert out == b""
+    assert err.decode().startswith(f"error: there is no packed model {tag}: ")
+    assert len(err.splitlines()) == 1
+
+
+def test_interrupted(bentoml_home: Path, packed: PackedModel, pictures: Path) -> None:
+    """Ctrl-C ends it soon, without a traceback, with exit code 130."""
+    again = [pictures / "b.jpg"] * 5000
+    with process(bentoml_home, *again, "--model", packed.folder, "--jsonl", "-") as running:
+        assert running.stdout is not None
+        assert running.stdout.read(1) == b"{"
+        running.send_signal(signal.SIGINT)
+        start = time.monotonic()
+        out, err = running.communicate()
+
+    assert (running.returncode, err) == (130, b"interrupted\n")
+    assert len(out.splitlines()) < 5000
+    assert time.monotonic() - start < 10
+
+
+def test_a_reader_that_has_enough(bentoml_home: Path, packed: PackedModel, pictures: Path) -> None:
+    """A pipe that is closed, as `head` does, ends it without a word."""
+    again = [pictures / "b.jpg"] * 500
+    with process(bentoml_home, *again, "--model", packed.folder, "--jsonl", "-") as running:
+        assert running.stdout is not None
+        assert running.stderr is not None
+        running.stdout.read(1)
+        running.stdout.close()
+        err = running.stderr.read()
+        running.wait()
+
+    assert (running.returncode, err) == (1, b"")

@@ -1,0 +1,98 @@
+"""The service, when it is sent too much."""
+
+import contextlib
+import re
+from concurrent.futures import ThreadPoolExecutor
+from http import HTTPStatus
+
+import httpx
+import pytest
+from PIL import Image
+
+from tests.conftest import (
+    Command,
+    Server,
+    StartServer,
+    bentoml_serve,
+    encode,
+    gunicorn,
+    noise,
+)
+
+
+def test_two_files_are_too_many(server: Server, jpeg: bytes) -> None:
+    """A form with two pictures is told that one is enough."""
+    answer = httpx.post(f"{server.url}/predict", files={"a": ("a", jpeg), "b": ("b", jpeg)})
+
+    assert answer.json()["error"]["code"] == "too_many_images"
+
+
+def test_limits(start_server: StartServer, jpeg: bytes) -> None:
+    """Bodies and pictures larger than the settings allow get 413, whatever their length says."""
+    with start_server(ANTBEE_MAX_BODY_MB="0.1", ANTBEE_MAX_MEGAPIXELS="0.1") as server:
+        body = jpeg + bytes(100_000)
+        announced = server.predict(body)
+        chunked = httpx.post(f"{server.url}/predict", content=iter([body]))
+        pixels = server.predict(encode(noise(400, 300)))
+
+        assert server.predict(jpeg).status_code == HTTPStatus.OK
+    for answer, code in (
+        (announced, "body_too_large"),
+        (chunked, "body_too_large"),
+        (pixels, "image_too_large"),
+    ):
+        assert (answer.status_code, answer.json()["error"]["code"]) == (413, code)
+
+
+def test_overload_and_timeout(start_server: StartServer) -> None:
+    """More than the queue holds get 429 at once; what takes too long gets 504; then all is well."""
+    slow = encode(noise(3000, 3000), "PNG")
+    settings = {"ANTBEE_THREADS": "1", "ANTBEE_QUEUE": "2", "ANTBEE_TIMEOUT": "0.3"}
+    with start_server(**settings) as server, ThreadPoolExecutor(12) as pool:
+        answers = list(pool.map(lambda _: server.predict(slow), range(12)))
+        again = server.predict(encode(noise(64, 64)))
+    codes = {answer.status_code for answer in answers}
+
+    assert {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.GATEWAY_TIMEOUT} <= codes
+    assert codes <= {HTTPStatus.OK, HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.GATEWAY_TIMEOUT}
+    refused = next(answer for answer in answers if answer.status_code == 429)
+    late = next(answer for answer in answers if answer.status_code == 504)
+    assert (refused.json()["error"]["code"], refused.headers["retry-after"]) == ("overloaded", "1")
+    assert late.json()["error"]["code"] == "timeout"
+    assert again.status_code == HTTPStatus.OK
+
+
+@pytest.mark.parametrize("command", [bentoml_serve, gunicorn])
+def test_burst_loses_no_request(start_server: StartServer, command: Command) -> None:
+    """Many times what fits at once: every upload gets an answer, 200 or 429, none a reset."""
+    picture = encode(noise(640, 480)) + bytes(500_000)
+    settings = {"ANTBEE_THREADS": "1", "ANTBEE_QUEUE": "1"}
+    with start_server(command=command, **settings) as server, ThreadPoolExecutor(24) as pool:
+        answers = list(pool.map(lambda _: server.predict(picture).status_code, range(120)))
+
+    assert set(answers) == {HTTPStatus.OK, HTTPStatus.TOO_MANY_REQUESTS}
+
+
+def test_client_that_leaves_makes_room(start_server: StartServer) -> None:
+    """A picture whose client hung up while it waited is not classified."""
+    slow = encode(noise(2500, 2500), "PNG")
+    with start_server(ANTBEE_THREADS="1", ANTBEE_QUEUE="8") as server:
+        for _ in range(8):
+            with contextlib.suppress(httpx.ReadTimeout):
+                httpx.post(f"{server.url}/predict", content=slow, timeout=0.05)
+        assert server.predict(encode(noise(64, 64))).status_code == HTTPStatus.OK
+        counted = httpx.get(f"{server.url}/metrics").text
+
+    in_flight = re.search(r"^antbee_pictures_in_flight (\S+)", counted, re.MULTILINE)
+    assert in_flight is not None
+    assert float(in_flight[1]) == 0
+    decoded = re.search(r'antbee_stage_seconds_count{stage="decode"} (\S+)', counted)
+    assert decoded is not None
+    assert float(decoded[1]) < 8
+
+
+def test_huge_picture_in_few_bytes(server: Server) -> None:
+    """A small file that unpacks to more pixels than allowed is refused."""
+    bomb = encode(Image.new("1", (20_000, 20_000)), "PNG")
+
+    assert server.predict(bomb).json()["error"]["code"] == "image_too_large"
