@@ -120,3 +120,8 @@ def test_readiness_waits_for_the_first_answer(packed: PackedModel) -> None:
     assert not classifier.ready
     classifier.warm_up()
     assert classifier.ready
+
+
+def test_nothing_unusual_is_logged(server: Server) -> None:
+    """After the requests of all the service's tests, these the last, no traceback is in the log."""
+    assert "Traceback" not in server.log.read_text()

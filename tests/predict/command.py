@@ -6,8 +6,6 @@ from antbee.artifact import PackedModel
 from antbee.predict import main
 
 Capture = pytest.CaptureFixture[str]
-
-
 ORDER = ["a.PNG", "b.jpg", "y.bmp", "z.jpeg", "sub/c.webp", "sub/deep/d.gif"]
 
 

@@ -12,14 +12,8 @@ from antbee.errors import RequestError
 from antbee.serving.handler import Sent, picture_bytes, pictures
 
 LIMIT = 100_000
-
-
 Body = bytes | Iterable[bytes]
-
-
 Headers = Mapping[str, str] | None
-
-
 Result = TypeVar("Result")
 
 

@@ -11,11 +11,7 @@ from antbee.serving.download import Downloader
 from tests.serving.site import NAME, Answer, Site, site, trusting
 
 URL = f"https://{NAME}/ant.jpg"
-
-
 LIMIT = 100_000
-
-
 Scenario = Callable[[Site], Awaitable[None]]
 
 
