@@ -83,14 +83,12 @@ def train(who: str, options: argparse.Namespace, seed: int) -> Result:
     """Train in a process of its own, and measure it."""
     command = [*COMMANDS[who], "--seed", seed, "--data", options.data, "--weights", options.weights]
     with tempfile.TemporaryDirectory() as folder:
-        warm_up = [sys.executable, *command, "--epochs", 1, "--out", folder]
-        run(list(map(str, warm_up)), Path(folder))
+        run([*command, "--epochs", 1], Path(folder))
     if options.epochs:
         command += ["--epochs", options.epochs]
     with tempfile.TemporaryDirectory() as folder:
-        command += ["--out", folder]
         began = time.time()
-        peak = run([sys.executable, *map(str, command)], Path(folder))
+        peak = run(command, Path(folder))
         ended = time.time()
         best = next(Path(folder).rglob("best.pt"))
         metrics = read_metrics(best.parent)
@@ -102,8 +100,9 @@ def train(who: str, options: argparse.Namespace, seed: int) -> Result:
     return Result(who, seed, top["val_top1"], top["epoch"], to_best, ended - began, speed, peak)
 
 
-def run(command: list[str], folder: Path) -> float:
-    """Run a command in a folder, its output aside; return its peak resident size in MiB."""
+def run(program: Sequence[object], folder: Path) -> float:
+    """Train with runs and output in a folder; return the peak resident size in MiB."""
+    command = [sys.executable, *map(str, program), "--out", str(folder)]
     log = os.open(folder / "log", os.O_WRONLY | os.O_CREAT)
     where = [(os.POSIX_SPAWN_DUP2, log, 1), (os.POSIX_SPAWN_DUP2, log, 2)]
     process = os.posix_spawn(command[0], command, os.environ, file_actions=where)
