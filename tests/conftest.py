@@ -24,6 +24,9 @@ from antbee.packing.quantize import Recipe, quantize
 from antbee.training.model import build_model
 
 REPOSITORY = Path(__file__).parents[1]
+if "PYTEST_XDIST_WORKER" in os.environ:  # the other core is another worker's
+    torch.set_num_threads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"
 LABELS = ("circle", "square", "triangle")
 
 
@@ -38,6 +41,14 @@ def noise(width: int, height: int, seed: int = 0) -> Image.Image:
     """Make a picture of smooth random colours, which survives JPEG well."""
     cells = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), np.uint8)
     return Image.fromarray(cells).resize((width, height), Image.Resampling.BICUBIC)
+
+
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in its own
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep each file's tests on one core, whose fixtures are made once, unless they say more."""
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(REPOSITORY))))
 
 
 @pytest.fixture(scope="session")

@@ -29,7 +29,7 @@ def start(clone: Path, port: int, **settings: str) -> subprocess.Popen[bytes]:
     home = clone.parent / "home"
     with (clone.parent / "log").open("wb") as output:
         return subprocess.Popen(
-            ["/bin/sh", clone / "quickstart.sh"],
+            ["/bin/sh", clone / "scripts/quickstart.sh"],
             env={**environment(home, **settings), **NO_NETWORK, "PORT": str(port), "WEIGHTS": ""},
             stdout=output,
             stderr=subprocess.STDOUT,

@@ -1,24 +1,32 @@
 #!/bin/sh
-# Makes .venv with everything for training, packing, serving and testing.
+# Makes .venv, or adds to it: install.sh train|dev|bench
+# train is what training, packing and serving need; dev adds tests and checks, bench the peers.
 set -eu
-cd "$(dirname "$0")"
+cd "$(dirname "$0")/.."
 
 torch_cpu=https://download.pytorch.org/whl/cpu
 
 say() { echo "$*" >&2; }
+
+case ${1:-} in
+    train) extras=train ;;
+    dev) extras=train,dev ;;
+    bench) extras=train,dev,bench ;;
+    *) say "usage: install.sh train|dev|bench"; exit 2 ;;
+esac
 
 # PyPI's torch for Linux brings gigabytes of CUDA, of no use without an NVIDIA GPU. PyTorch's own
 # index has builds without it, where it can be reached.
 wants_cpu_builds() {
     [ "$(uname -s)" = Linux ] || return 1
     if command -v nvidia-smi >/dev/null && nvidia-smi >/dev/null 2>&1; then return 1; fi
-    "$python" - "$torch_cpu/torch/" <<'EOF'
+    "$python" - "$torch_cpu/torch/" <<'PYTHON'
 import sys, urllib.request
 try:
     urllib.request.urlopen(sys.argv[1], timeout=5).close()
 except OSError:
     sys.exit(1)
-EOF
+PYTHON
 }
 
 python=${PYTHON:-python3}
@@ -28,10 +36,12 @@ command -v "$python" >/dev/null || { say "error: there is no $python: install Py
     exit 1
 }
 
-say "making .venv (a few minutes the first time)"
-"$python" -m venv .venv || { say "error: no virtual environment: on Debian, apt install python3-venv"; exit 1; }
+if [ ! -x .venv/bin/python ]; then
+    say "making .venv (a few minutes the first time)"
+    "$python" -m venv .venv || { say "error: no virtual environment: on Debian, apt install python3-venv"; exit 1; }
+fi
 
-set -- --constraint requirements.txt --editable '.[train,bench,dev]'
+set -- --constraint requirements.txt --editable ".[$extras]"
 if wants_cpu_builds; then
     say "no NVIDIA GPU here: taking torch's CPU builds"
     set -- --extra-index-url "$torch_cpu" "$@"

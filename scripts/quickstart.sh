@@ -2,7 +2,7 @@
 # What `make serve` does once .venv is there: pictures, training, packing, then the server.
 # Whatever exists already is used as it is; delete data/, saved_models/ or a bento to redo it.
 set -eu
-cd "$(dirname "$0")"
+cd "$(dirname "$0")/.."
 
 bin=.venv/bin
 tag_file=saved_models/bento
