@@ -24,7 +24,7 @@ from onnxruntime.quantization import (
 from antbee.artifact import INPUT
 from antbee.packing.stem import rewrite_stem
 from antbee.predictor import Floats
-from antbee.training.progress import Bar
+from antbee.command import Bar
 
 
 @dataclass(frozen=True)

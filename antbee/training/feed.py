@@ -17,7 +17,7 @@ from antbee.machine import free_memory
 from antbee.training.batches import Batch, in_order, shuffle, train_batches, val_batches
 from antbee.training.data import Pictures
 from antbee.training.loop import Learner
-from antbee.training.progress import Bar
+from antbee.command import Bar
 from antbee.training.shelf import Shelf
 
 if TYPE_CHECKING:

@@ -23,10 +23,10 @@ from antbee.training.checkpoint import (
 from antbee.training.data import Pictures
 from antbee.training.feed import Feed, Plan
 from antbee.training.folder import BEST, LAST, METRICS, locked, write_metrics
-from antbee.training.interrupt import Stop
+from antbee.training.terminal import Stop
 from antbee.training.loop import Learner, LearnerState, Recipe
 from antbee.training.model import build_model
-from antbee.training.progress import Bar
+from antbee.command import Bar
 from antbee.training.team import ALONE, Team
 from antbee.training.tensorboard import Curves
 
