@@ -12,13 +12,12 @@ from typing import Final
 import numpy as np
 
 from antbee.artifact import PackedModel
-from antbee.command import say
+from antbee.command import Bar, say
 from antbee.errors import DataError, ImageError
 from antbee.images import Preprocessing, read_array
 from antbee.packing.gate import NO_LABEL
 from antbee.predictor import Floats
 from antbee.training.data import Picture, Split, find_pictures, find_splits
-from antbee.command import Bar
 
 NOISE_ARRAYS: Final = 8
 SEED: Final = 0

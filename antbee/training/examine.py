@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Final
 
 from antbee.ahead import open_pool, work_ahead
+from antbee.command import Bar
 from antbee.errors import ImageError
 from antbee.files import sha256_of
 from antbee.images import decode_image
-from antbee.command import Bar
 
 AHEAD: Final = 64
 

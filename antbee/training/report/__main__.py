@@ -7,9 +7,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from antbee.command import DONE, run
+from antbee.command import DONE, printable, run
 from antbee.errors import DataError
-from antbee.command import printable
 from antbee.training.checkpoint import Checkpoint, load_checkpoint
 from antbee.training.data import Pictures, find_splits
 from antbee.training.folder import BEST

@@ -10,10 +10,9 @@ from typing import Any, Final
 import torch
 
 from antbee.calibration import reliability, softmax
-from antbee.command import say
+from antbee.command import printable, say
 from antbee.errors import AntBeeError, CheckpointError, DataError
 from antbee.files import write_atomically
-from antbee.command import printable
 from antbee.training.checkpoint import load_checkpoint
 from antbee.training.data import Pictures
 from antbee.training.device import choose_device
