@@ -1,4 +1,4 @@
-"""The machine that this process runs on."""
+"""The machine that this process runs on: its cores, its memory, and how many servers fit."""
 
 import ctypes
 import gc
@@ -23,6 +23,19 @@ _MMAP_MAX: Final = -4
 _NEVER: Final = 2**31 - 1
 LARGE_BUFFER: Final = 4_000_000
 """Bytes: a picture of a megapixel, as Pillow has it."""
+MB: Final = 1_000_000
+MASTER_MB: Final = 30
+WORKER_MB: Final = 160
+"""A server's process with its model, at rest."""
+ROOM_MB: Final = 300
+"""What it needs beside that: the uploads it has in memory, small pictures, and one large one."""
+THREAD_MB: Final = 170
+"""Of that room, for each thread."""
+SMALL_MB: Final = 19
+"""What a thread needs for a picture of `antbee.images.LARGE` pixels."""
+PIXEL_BYTES: Final = 19
+"""What a pixel of a larger one needs at most: in a transparent WebP file, whose decoder keeps two
+canvases."""
 
 
 def cores() -> int:
@@ -61,6 +74,24 @@ def _containers() -> list[tuple[int, int]]:
         with suppress(OSError, ValueError):  # "max" is no number: there is no limit
             found.append((int(Path(limit).read_text()), int(Path(used).read_text())))
     return found
+
+
+def workers_that_fit(megabytes: int, cores: int) -> int:
+    """How many serving processes: one a core, as far as the memory goes, and never none."""
+    return max(1, min(cores, (megabytes - MASTER_MB) // (WORKER_MB + ROOM_MB)))
+
+
+def limits_of_worker(megabytes: int, workers: int, cores: int) -> dict[str, str]:
+    """The server's settings for each worker's share of the memory and the cores, by variable."""
+    room = max(ROOM_MB, (megabytes - MASTER_MB) // workers - WORKER_MB)
+    threads = max(1, min(cores // workers, room // THREAD_MB))
+    uploads = min(200, room // 6)
+    return {
+        # Small pictures are decoded several at once, large ones one at a time.
+        "ANTBEE_THREADS": str(threads),
+        "ANTBEE_UPLOADS_MB": str(uploads),
+        "ANTBEE_MAX_MEGAPIXELS": str(min(50, (room - uploads - threads * SMALL_MB) // PIXEL_BYTES)),
+    }
 
 
 def keep_memory() -> None:

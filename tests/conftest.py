@@ -19,13 +19,17 @@ import torch
 from PIL import Image
 
 from antbee.artifact import HEAD, INT8, ONNX, WEIGHTS, PackedModel, read_model, write_model
-from antbee.images import configure_pillow
 from antbee.packing.export import export_head, export_onnx, export_weights
 from antbee.packing.quantize import Recipe, quantize
 from antbee.training.model import build_model
 
 REPOSITORY = Path(__file__).parents[1]
+if "PYTEST_XDIST_WORKER" in os.environ:  # the other core is another worker's
+    torch.set_num_threads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"
 LABELS = ("circle", "square", "triangle")
+KEY = "open-sesame"
+ORIGIN = "https://pages.example"
 
 
 def encode(image: Image.Image, format_: str = "JPEG", **options: object) -> bytes:
@@ -41,10 +45,12 @@ def noise(width: int, height: int, seed: int = 0) -> Image.Image:
     return Image.fromarray(cells).resize((width, height), Image.Resampling.BICUBIC)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def pillow() -> None:
-    """Read pictures as every program of ours does."""
-    configure_pillow()
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in its own
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep each file's tests on one core, whose fixtures are made once, unless they say more."""
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(REPOSITORY))))
 
 
 @pytest.fixture(scope="session")
@@ -159,6 +165,34 @@ def server(start_server: StartServer) -> Iterator[Server]:
     """Serve the packed model from the working folder, with default settings."""
     with start_server() as running:
         yield running
+    assert "Traceback" not in running.log.read_text()
+
+
+@pytest.fixture(scope="session")
+def guarded(start_server: StartServer) -> Iterator[Server]:
+    """Serve it with a key, small limits, one origin, a log in JSON, and addresses allowed."""
+    settings = {
+        "ANTBEE_ALLOW_URLS": "on",
+        "ANTBEE_API_KEY": KEY,
+        "ANTBEE_CORS_ORIGINS": ORIGIN,
+        "ANTBEE_LOG": "json",
+        "ANTBEE_MAX_BODY_MB": "0.1",
+        "ANTBEE_MAX_MEGAPIXELS": "0.1",
+    }
+    with start_server(**settings) as running:
+        yield running
+    assert "Traceback" not in running.log.read_text()
+
+
+@pytest.fixture(scope="session")
+def gunicorn_server(
+    start_server: StartServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """Serve it under gunicorn: two workers, each with one thread and room for one more request."""
+    settings = {"WEB_CONCURRENCY": "2", "ANTBEE_THREADS": "1", "ANTBEE_QUEUE": "1"}
+    folder = str(tmp_path_factory.mktemp("metrics"))
+    with start_server(command=gunicorn, PROMETHEUS_MULTIPROC_DIR=folder, **settings) as running:
+        yield running
 
 
 def bentoml_serve(target: str, port: int) -> list[str]:
@@ -168,7 +202,7 @@ def bentoml_serve(target: str, port: int) -> list[str]:
 
 def gunicorn(target: str, port: int) -> list[str]:
     """Serve with gunicorn, as many workers as `WEB_CONCURRENCY` says."""
-    app = f"antbee.serving.asgi:app({target!r})"
+    app = f"antbee.serving.bento_io:app({target!r})"
     return ["gunicorn", "-k", "asgi", "--no-control-socket", "--bind", f"127.0.0.1:{port}", app]
 
 

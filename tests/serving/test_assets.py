@@ -10,7 +10,7 @@ import pytest
 import yaml
 from starlette.applications import Starlette
 
-from antbee.serving.page import FOLDER, PAGES, TYPES, routes
+from antbee.serving.assets import FOLDER, PAGES, TYPES, routes
 from tests.conftest import REPOSITORY
 
 PATHS = [route.path for route in routes]
