@@ -122,8 +122,9 @@ def test_files_go_into_the_bento_and_the_wheel() -> None:
     bento = yaml.safe_load((REPOSITORY / "bentofile.yaml").read_text())
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
 
-    assert "antbee/serving/page/*" in bento["include"]
-    assert project["tool"]["setuptools"]["package-data"]["antbee.serving"] == ["page/*"]
+    assert {"antbee/serving/page/*", "antbee/serving/openapi.yaml"} <= set(bento["include"])
+    packed = project["tool"]["setuptools"]["package-data"]["antbee.serving"]
+    assert packed == ["openapi.yaml", "page/*"]
 
 
 def contrast(one: str, other: str, theme: int) -> float:
