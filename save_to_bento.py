@@ -3,12 +3,17 @@
 The bento's tag is the last line on stdout; everything else goes to stderr.
 """
 
+from antbee.command import DONE, end_on_signals, run, say
+
+if __name__ == "__main__":
+    end_on_signals()
+
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from antbee.command import DONE, run, say
-from antbee.predictor import RUNTIMES
+from antbee.images import configure_pillow
+from antbee.predictor import RUNTIMES, disable_telemetry
 
 SAVED_MODELS = Path("saved_models")
 
@@ -37,6 +42,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def save(arguments: argparse.Namespace) -> int:
     """Pack, build, and say how to go on."""
+    configure_pillow()
+    disable_telemetry()
     # Loading torch and BentoML takes seconds, which --help need not wait for.
     from antbee.packing.store import save_bento  # noqa: PLC0415
     from antbee.training.checkpoint import newest_checkpoint  # noqa: PLC0415
@@ -46,7 +53,7 @@ def save(arguments: argparse.Namespace) -> int:
     source = Path(__file__).resolve().parent
     tag = save_bento(checkpoint, arguments.data, arguments.runtime, arguments.name, source)
     say(f"serve it: bentoml serve {tag}")
-    print(tag)
+    print(tag, flush=True)
     return DONE
 
 

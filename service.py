@@ -1,9 +1,10 @@
-"""The BentoML service: what BentoML runs, and how; the addresses are in `antbee.serving.routes`.
+"""The BentoML service: what BentoML runs, and how; the addresses are in `antbee.serving.app`.
 
 `bentoml serve` serves the newest packed model, a bento the one that it was built with. The
 model's name is BentoML's argument `model`: `bentoml serve --arg model=my_flowers:latest`.
 """
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,22 +14,22 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 
-from antbee.activation import load_head
 from antbee.artifact import read_model
 from antbee.command import exit_on_error
 from antbee.errors import ModelError
+from antbee.explain import load_head
+from antbee.images import configure_pillow
 from antbee.machine import give_back_large_memory
 from antbee.predictor import check_runtime
-from antbee.serving import page
+from antbee.serving import assets
 from antbee.serving.api import Api
 from antbee.serving.app import create_app
-from antbee.serving.metrics import Metrics
-from antbee.serving.routes import Routes
-from antbee.serving.schema import Answer, Picture
+from antbee.serving.bento_io import Answer, Picture
+from antbee.serving.observe import Metrics, log_to_stderr
 from antbee.serving.settings import read_settings
 
 if TYPE_CHECKING:
-    from antbee.serving.download import Downloader
+    from antbee.serving.fetch import Downloader
 
 packed = BentoModel(getattr(bentoml.use_arguments(), "model", "ant_bee_classifier:latest"))
 
@@ -46,22 +47,15 @@ def api() -> Api:
     return bentoml.get_current_service().api  # type: ignore[no-any-return]
 
 
-def downloader() -> "Downloader | None":
-    """Make what fetches pictures from addresses, where that is allowed."""
-    if not settings.allow_urls:
-        return None
-    from antbee.serving.download import Downloader  # noqa: PLC0415 - 0.16 s that few servers need
-
-    return Downloader(settings.download_threads, settings.download_timeout, settings.max_body)
-
-
 class App(bentoml.Service[Any]):
     """A BentoML service whose routes are answered by us."""
 
     def to_asgi(self, is_main: bool = True) -> Starlette:
         """Make the ASGI application; every server asks for it once."""
-        routes = Routes(api, metrics, settings).all()
-        return create_app(super().to_asgi(is_main), routes, page.routes, metrics, settings)
+        log_to_stderr(settings.log)
+        # A broken form is the client's mistake and is answered; it is no news for the log.
+        logging.getLogger("python_multipart").setLevel(logging.ERROR)
+        return create_app(super().to_asgi(is_main), api, assets.routes, metrics, settings)
 
 
 @bentoml.service(
@@ -73,11 +67,17 @@ class AntBeeClassifier:
     packed = packed
 
     def __init__(self) -> None:
+        configure_pillow()
         give_back_large_memory()
         model = read_model(Path(self.packed.path))
-        self.downloader = downloader()
-        fetch = self.downloader.fetch if self.downloader is not None else None
-        self.api = Api(model, str(self.packed.tag), settings, metrics, fetch)
+        self.downloader: Downloader | None = None
+        if settings.allow_urls:
+            from antbee.serving import fetch  # noqa: PLC0415 - 0.16 s that few servers need
+
+            limits = settings.download_threads, settings.download_timeout, settings.max_body
+            self.downloader = fetch.Downloader(*limits)
+        fetch_picture = self.downloader.fetch if self.downloader is not None else None
+        self.api = Api(model, str(self.packed.tag), settings, metrics, fetch_picture)
         self.api.classifier.warm_up()
 
     @bentoml.api(input_spec=Picture, output_spec=Answer)

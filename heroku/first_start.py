@@ -9,11 +9,11 @@ import sys
 import prometheus_client.multiprocess
 from starlette.testclient import TestClient
 
-import antbee.serving.worker
-from antbee.serving.asgi import app
+import worker
+from antbee.serving.bento_io import app
 from smoke import PICTURE
 
-IMPORTED_LATER = (antbee.serving.worker, prometheus_client.multiprocess)
+IMPORTED_LATER = (worker, prometheus_client.multiprocess)
 
 with TestClient(app(sys.argv[1])) as client:
     print(client.post("/predict", content=PICTURE).raise_for_status().text)

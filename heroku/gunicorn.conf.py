@@ -11,55 +11,12 @@ import socket
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-MB: Final = 1_000_000
-MASTER_MB: Final = 30
-WORKER_MB: Final = 160
-"""A worker with its model, at rest."""
-ROOM_MB: Final = 300
-"""What a worker needs beside that: the uploads it holds, small pictures, and one large one."""
-SMALL_MB: Final = 19
-"""What a thread needs for a picture of `antbee.images.LARGE` pixels."""
-BYTES_A_PIXEL: Final = 19
-"""What a larger one needs at most: a transparent WebP file, whose decoder keeps two canvases."""
-LIMITS: Final = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
-"""Where control groups, version 2 and 1, show a container its memory limit."""
+# gunicorn puts the working folder, which has the bento's own antbee, on the path after this file.
+sys.path[:0] = [str(Path.cwd()), str(Path(__file__).parent)]
 
-
-def memory_mb() -> int:
-    """How many megabytes the container may use, or the machine has."""
-    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    texts = [Path(path).read_text().strip() for path in LIMITS if Path(path).is_file()]
-    return min([machine, *(int(text) for text in texts if text.isdecimal())]) // MB
-
-
-def cores() -> int:
-    """How many CPU cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def default_workers(megabytes: int, cores: int) -> int:
-    """One a core, as far as the memory goes."""
-    return max(1, min(cores, (megabytes - MASTER_MB) // (WORKER_MB + ROOM_MB)))
-
-
-def limits(megabytes: int, workers: int, cores: int) -> dict[str, str]:
-    """The service's settings for a worker's share of the memory."""
-    room = max(ROOM_MB, (megabytes - MASTER_MB) // workers - WORKER_MB)
-    threads = max(1, min(cores // workers, room // 170))
-    uploads = min(200, room // 6)
-    megapixels = min(50, (room - uploads - threads * SMALL_MB) // BYTES_A_PIXEL)
-    return {
-        # Small pictures are decoded several at once, large ones one at a time.
-        "ANTBEE_THREADS": str(threads),
-        "ANTBEE_UPLOADS_MB": str(uploads),
-        "ANTBEE_MAX_MEGAPIXELS": str(megapixels),
-        # Whatever was accepted is answered before `graceful_timeout`.
-        "ANTBEE_TIMEOUT": "22",
-    }
+from antbee.machine import MB, cores, limits_of_worker, memory_limit, workers_that_fit  # noqa: E402 - likewise
 
 
 def in_memory() -> str | None:
@@ -108,21 +65,19 @@ def on_exit(_: Any) -> None:  # noqa: ANN401 - likewise
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def workers_wanted() -> int:
-    """`WEB_CONCURRENCY`, or the default, which the workers read there too."""
-    text = os.environ.setdefault("WEB_CONCURRENCY", str(default_workers(memory_mb(), cores())))
-    if not (text.isascii() and text.isdigit() and int(text)):
-        sys.exit(f"error: WEB_CONCURRENCY={text!r}: it must be a whole number from 1")
-    return int(text)
-
-
 made: list[str] = []
-workers = workers_wanted()
-for name, value in limits(memory_mb(), workers, cores()).items():
+memory = memory_limit() // MB
+count = os.environ.setdefault("WEB_CONCURRENCY", str(workers_that_fit(memory, cores())))
+if not (count.isascii() and count.isdigit() and int(count)):
+    sys.exit(f"error: WEB_CONCURRENCY={count!r}: it must be a whole number from 1")
+workers = int(count)
+for name, value in limits_of_worker(memory, workers, cores()).items():
     os.environ.setdefault(name, value)
+# Whatever was accepted is answered before `graceful_timeout`.
+os.environ.setdefault("ANTBEE_TIMEOUT", "22")
 
 # Ours: gunicorn's own keeps idle and half-sent connections, and any number of them.
-worker_class = "antbee.serving.worker.Worker"
+worker_class = "worker.Worker"
 worker_connections = 512
 bind = addresses(os.environ.get("PORT", "5000"))
 # ONNX Runtime's threads do not survive a fork: a worker forked from a loaded service hangs.

@@ -28,6 +28,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # the other core is another worker's
     torch.set_num_threads(1)
     os.environ["OMP_NUM_THREADS"] = "1"
 LABELS = ("circle", "square", "triangle")
+KEY = "open-sesame"
+ORIGIN = "https://pages.example"
 
 
 def encode(image: Image.Image, format_: str = "JPEG", **options: object) -> bytes:
@@ -163,6 +165,34 @@ def server(start_server: StartServer) -> Iterator[Server]:
     """Serve the packed model from the working folder, with default settings."""
     with start_server() as running:
         yield running
+    assert "Traceback" not in running.log.read_text()
+
+
+@pytest.fixture(scope="session")
+def guarded(start_server: StartServer) -> Iterator[Server]:
+    """Serve it with a key, small limits, one origin, a log in JSON, and addresses allowed."""
+    settings = {
+        "ANTBEE_ALLOW_URLS": "on",
+        "ANTBEE_API_KEY": KEY,
+        "ANTBEE_CORS_ORIGINS": ORIGIN,
+        "ANTBEE_LOG": "json",
+        "ANTBEE_MAX_BODY_MB": "0.1",
+        "ANTBEE_MAX_MEGAPIXELS": "0.1",
+    }
+    with start_server(**settings) as running:
+        yield running
+    assert "Traceback" not in running.log.read_text()
+
+
+@pytest.fixture(scope="session")
+def gunicorn_server(
+    start_server: StartServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """Serve it under gunicorn: two workers, each with one thread and room for one more request."""
+    settings = {"WEB_CONCURRENCY": "2", "ANTBEE_THREADS": "1", "ANTBEE_QUEUE": "1"}
+    folder = str(tmp_path_factory.mktemp("metrics"))
+    with start_server(command=gunicorn, PROMETHEUS_MULTIPROC_DIR=folder, **settings) as running:
+        yield running
 
 
 def bentoml_serve(target: str, port: int) -> list[str]:
@@ -172,7 +202,7 @@ def bentoml_serve(target: str, port: int) -> list[str]:
 
 def gunicorn(target: str, port: int) -> list[str]:
     """Serve with gunicorn, as many workers as `WEB_CONCURRENCY` says."""
-    app = f"antbee.serving.asgi:app({target!r})"
+    app = f"antbee.serving.bento_io:app({target!r})"
     return ["gunicorn", "-k", "asgi", "--no-control-socket", "--bind", f"127.0.0.1:{port}", app]
 
 

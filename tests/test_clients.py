@@ -10,7 +10,9 @@ from typing import Final
 
 import pytest
 
-from tests.conftest import LABELS, REPOSITORY, Server, StartServer, encode, noise
+from tests.conftest import KEY, LABELS, REPOSITORY, Server, encode, noise
+
+pytestmark = pytest.mark.xdist_group("server")
 
 EXAMPLES: Final = ("classify.py", "classify.mjs")
 README: Final = re.findall(
@@ -65,12 +67,11 @@ def test_examples_classify_several(server: Server, folder: Path, name: str) -> N
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_examples_send_a_key(start_server: StartServer, folder: Path, name: str) -> None:
+def test_examples_send_a_key(guarded: Server, folder: Path, name: str) -> None:
     """With the key in the environment they are let in; without it they say what is missing."""
     program, picture = REPOSITORY / "examples" / name, folder / "data/val/ant/ant.jpg"
-    with start_server(ANTBEE_API_KEY="open-sesame") as server:
-        known = execute(program, server.url, picture, folder=folder, ANTBEE_API_KEY="open-sesame")
-        stranger = execute(program, server.url, picture, folder=folder)
+    known = execute(program, guarded.url, picture, folder=folder, ANTBEE_API_KEY=KEY)
+    stranger = execute(program, guarded.url, picture, folder=folder)
 
     assert (known.returncode, known.stdout.split()[1] in LABELS) == (0, True)
     assert (stranger.returncode, stranger.stdout) == (1, "")

@@ -5,6 +5,15 @@ import sys
 
 import pytest
 
+from antbee.machine import (
+    MASTER_MB,
+    PIXEL_BYTES,
+    SMALL_MB,
+    WORKER_MB,
+    limits_of_worker,
+    workers_that_fit,
+)
+from antbee.serving.settings import read_settings
 from tests.conftest import REPOSITORY
 
 SCRIPT = """
@@ -52,3 +61,36 @@ def _megabytes(give_back: str) -> int:
         pytest.skip("another C library than glibc")
     assert run.returncode == 0, run.stderr
     return int(run.stdout)
+
+
+@pytest.mark.parametrize(
+    ("megabytes", "cores", "workers"),
+    [
+        (256, 1, 1),
+        (512, 1, 1),
+        (536, 8, 1),
+        (1073, 8, 2),
+        (2684, 4, 4),
+        (2684, 8, 5),
+        (15032, 8, 8),
+    ],
+)
+def test_workers_fit_the_memory(megabytes: int, cores: int, workers: int) -> None:
+    """One worker a core, as far as the memory goes, and never none."""
+    assert workers == workers_that_fit(megabytes, cores)
+
+
+@pytest.mark.parametrize("megabytes", [536, 1073, 2684, 15032])
+@pytest.mark.parametrize("cores", [1, 2, 8])
+def test_limits_fit_the_memory(megabytes: int, cores: int) -> None:
+    """The uploads, and one large picture, of every worker fit in what the workers leave."""
+    workers = workers_that_fit(megabytes, cores)
+    limits = limits_of_worker(megabytes, workers, cores)
+    settings = read_settings(limits)
+    large = settings.max_megapixels * PIXEL_BYTES
+    small = SMALL_MB * settings.threads
+
+    needed = workers * (WORKER_MB + settings.uploads_mb + large + small)
+    assert needed + MASTER_MB <= megabytes
+    assert settings.max_megapixels >= 12.2  # 4032 by 3024, as telephones take them
+    assert settings.threads * workers <= max(cores, workers)

@@ -18,15 +18,17 @@ from antbee.artifact import PackedModel
 from antbee.images import decode_image, to_array
 from antbee.predictor import load_predictor, to_prediction
 from tests.conftest import (
+    KEY,
     LABELS,
+    ORIGIN,
     Server,
-    StartServer,
     encode,
     noise,
 )
 
+pytestmark = pytest.mark.xdist_group("server")
+
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
-KEY = "s3cret"
 
 
 def expected(packed: PackedModel, data: bytes, runtime: str = "onnx") -> dict[str, object]:
@@ -107,32 +109,26 @@ def test_documented_examples_work(server: Server) -> None:
     assert sent == len(described)
 
 
-def test_key_origins_and_log(start_server: StartServer, jpeg: bytes, tmp_path: Path) -> None:
+def test_key_origins_and_log(guarded: Server, jpeg: bytes, tmp_path: Path) -> None:
     """With a key, only probes and the page's files are open; BentoML's client can send it."""
     picture = tmp_path / "x.jpg"
     picture.write_bytes(jpeg)
-    settings = {
-        "ANTBEE_API_KEY": KEY,
-        "ANTBEE_CORS_ORIGINS": "https://pages.example",
-        "ANTBEE_LOG": "json",
-    }
-    with start_server(**settings) as server:
-        closed = server.predict(jpeg, Origin="https://pages.example")
-        opened = server.predict(jpeg, Authorization=f"Bearer {KEY}")
-        free = {
-            path: httpx.get(server.url + path).status_code
-            for path in ("/", "/docs", "/page/page.js", "/ping", "/livez", "/healthz", "/health",
-                         "/model", "/docs.json", "/metrics", "/schema.json", "/nothing")
-        }  # fmt: skip
-        called = bentoml_client(server.url, "Path(path)", picture, KEY)
-        lines = [line for line in server.log.read_text().splitlines() if line.startswith("{")]
+    closed = guarded.predict(jpeg, Origin=ORIGIN, X_Request_ID="a-stranger")
+    opened = guarded.predict(jpeg, Authorization=f"Bearer {KEY}")
+    free = {
+        path: httpx.get(guarded.url + path).status_code
+        for path in ("/", "/docs", "/page/page.js", "/ping", "/livez", "/healthz", "/health",
+                     "/model", "/docs.json", "/metrics", "/schema.json", "/nothing")
+    }  # fmt: skip
+    called = bentoml_client(guarded.url, "Path(path)", picture, KEY)
+    (line,) = [one for one in guarded.log.read_text().splitlines() if "a-stranger" in one]
 
     assert (closed.status_code, opened.status_code) == (401, 200)
     assert closed.json()["error"]["code"] == "unauthorized"
-    assert closed.headers["access-control-allow-origin"] == "https://pages.example"
+    assert closed.headers["access-control-allow-origin"] == ORIGIN
     assert list(free.values()) == [200] * 7 + [401] * 5
     assert called == opened.json()
-    assert {"status": 401, "path": "/predict"}.items() <= json.loads(lines[0]).items()
+    assert {"status": 401, "path": "/predict"}.items() <= json.loads(line).items()
 
 
 def test_curl_as_in_the_readme(server: Server, jpeg: bytes, tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """The service, when it is sent too much."""
 
 import contextlib
-import re
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 
@@ -9,15 +9,9 @@ import httpx
 import pytest
 from PIL import Image
 
-from tests.conftest import (
-    Command,
-    Server,
-    StartServer,
-    bentoml_serve,
-    encode,
-    gunicorn,
-    noise,
-)
+from tests.conftest import KEY, Server, StartServer, encode, noise
+
+pytestmark = pytest.mark.xdist_group("server")
 
 
 def test_two_files_are_too_many(server: Server, jpeg: bytes) -> None:
@@ -27,15 +21,15 @@ def test_two_files_are_too_many(server: Server, jpeg: bytes) -> None:
     assert answer.json()["error"]["code"] == "too_many_images"
 
 
-def test_limits(start_server: StartServer, jpeg: bytes) -> None:
+def test_limits(guarded: Server, jpeg: bytes) -> None:
     """Bodies and pictures larger than the settings allow get 413, whatever their length says."""
-    with start_server(ANTBEE_MAX_BODY_MB="0.1", ANTBEE_MAX_MEGAPIXELS="0.1") as server:
-        body = jpeg + bytes(100_000)
-        announced = server.predict(body)
-        chunked = httpx.post(f"{server.url}/predict", content=iter([body]))
-        pixels = server.predict(encode(noise(400, 300)))
+    key = {"Authorization": f"Bearer {KEY}"}
+    body = jpeg + bytes(100_000)
+    announced = guarded.predict(body, **key)
+    chunked = httpx.post(f"{guarded.url}/predict", content=iter([body]), headers=key)
+    pixels = guarded.predict(encode(noise(400, 300)), **key)
 
-        assert server.predict(jpeg).status_code == HTTPStatus.OK
+    assert guarded.predict(jpeg, **key).status_code == HTTPStatus.OK
     for answer, code in (
         (announced, "body_too_large"),
         (chunked, "body_too_large"),
@@ -62,33 +56,42 @@ def test_overload_and_timeout(start_server: StartServer) -> None:
     assert again.status_code == HTTPStatus.OK
 
 
-@pytest.mark.parametrize("command", [bentoml_serve, gunicorn])
-def test_burst_loses_no_request(start_server: StartServer, command: Command) -> None:
+@pytest.fixture(scope="module")
+def narrow(start_server: StartServer) -> Iterator[Server]:
+    """Serve one picture at a time, with eight more that may wait."""
+    with start_server(ANTBEE_THREADS="1", ANTBEE_QUEUE="8") as running:
+        yield running
+
+
+@pytest.mark.parametrize("name", ["narrow", "gunicorn_server"])
+def test_burst_loses_no_request(request: pytest.FixtureRequest, name: str) -> None:
     """Many times what fits at once: every upload gets an answer, 200 or 429, none a reset."""
+    server: Server = request.getfixturevalue(name)
     picture = encode(noise(640, 480)) + bytes(500_000)
-    settings = {"ANTBEE_THREADS": "1", "ANTBEE_QUEUE": "1"}
-    with start_server(command=command, **settings) as server, ThreadPoolExecutor(24) as pool:
+    with ThreadPoolExecutor(24) as pool:
         answers = list(pool.map(lambda _: server.predict(picture).status_code, range(120)))
 
     assert set(answers) == {HTTPStatus.OK, HTTPStatus.TOO_MANY_REQUESTS}
 
 
-def test_client_that_leaves_makes_room(start_server: StartServer) -> None:
+def counted(server: Server, name: str) -> float:
+    """Read one number of a server's metrics; 0 where it has not been counted yet."""
+    lines = httpx.get(f"{server.url}/metrics").text.splitlines()
+    return next((float(line.split()[-1]) for line in lines if line.startswith(f"{name} ")), 0.0)
+
+
+def test_client_that_leaves_makes_room(narrow: Server) -> None:
     """A picture whose client hung up while it waited is not classified."""
     slow = encode(noise(2500, 2500), "PNG")
-    with start_server(ANTBEE_THREADS="1", ANTBEE_QUEUE="8") as server:
-        for _ in range(8):
-            with contextlib.suppress(httpx.ReadTimeout):
-                httpx.post(f"{server.url}/predict", content=slow, timeout=0.05)
-        assert server.predict(encode(noise(64, 64))).status_code == HTTPStatus.OK
-        counted = httpx.get(f"{server.url}/metrics").text
+    decoded = 'antbee_stage_seconds_count{stage="decode"}'
+    before = counted(narrow, decoded)
+    for _ in range(8):
+        with contextlib.suppress(httpx.ReadTimeout):
+            httpx.post(f"{narrow.url}/predict", content=slow, timeout=0.05)
+    assert narrow.predict(encode(noise(64, 64))).status_code == HTTPStatus.OK
 
-    in_flight = re.search(r"^antbee_pictures_in_flight (\S+)", counted, re.MULTILINE)
-    assert in_flight is not None
-    assert float(in_flight[1]) == 0
-    decoded = re.search(r'antbee_stage_seconds_count{stage="decode"} (\S+)', counted)
-    assert decoded is not None
-    assert float(decoded[1]) < 8
+    assert counted(narrow, "antbee_pictures_in_flight") == 0
+    assert counted(narrow, decoded) - before < 8
 
 
 def test_huge_picture_in_few_bytes(server: Server) -> None:

@@ -4,15 +4,14 @@ import contextlib
 import shutil
 import subprocess
 import sys
-from http import HTTPStatus
 from pathlib import Path
 
-import httpx
 import psutil
+import pytest
 
 from antbee.artifact import ONNX, PackedModel, read_model
 from antbee.serving.classifier import Classifier
-from antbee.serving.metrics import Metrics
+from antbee.serving.observe import Metrics
 from antbee.serving.settings import Settings
 from tests.conftest import (
     REPOSITORY,
@@ -21,50 +20,36 @@ from tests.conftest import (
     encode,
     environment,
     free_port,
-    gunicorn,
     noise,
 )
+from tests.test_service_limits import counted
+
+pytestmark = pytest.mark.xdist_group("server")
 
 
-def test_gunicorn_serves_the_same(
-    start_server: StartServer, server: Server, jpeg: bytes, tmp_path: Path
-) -> None:
+def test_gunicorn_serves_the_same(gunicorn_server: Server, server: Server, jpeg: bytes) -> None:
     """Under gunicorn several workers give BentoML's answers, and count together."""
-    settings = {"WEB_CONCURRENCY": "2", "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
-    with start_server(command=gunicorn, **settings) as gunicorn_server:
-        answers = [gunicorn_server.predict(jpeg).json() for _ in range(10)]
-        counted = httpx.get(f"{gunicorn_server.url}/metrics").text
+    name = 'antbee_requests_total{path="/predict",status="200"}'
+    before = counted(gunicorn_server, name)
+    answers = [gunicorn_server.predict(jpeg).json() for _ in range(10)]
 
     assert answers == [server.predict(jpeg).json()] * 10
-    assert 'antbee_requests_total{path="/predict",status="200"} 10.0' in counted
+    assert counted(gunicorn_server, name) - before == 10
 
 
-def test_workers_answer_together(start_server: StartServer, jpeg: bytes) -> None:
-    """`bentoml serve` starts as many processes as `WEB_CONCURRENCY` says."""
-    with start_server(WEB_CONCURRENCY="2") as server:
-        answer = server.predict(jpeg)
-        commands = _commands_below(server.process.pid)
-
-    assert answer.status_code == HTTPStatus.OK
-    assert sum("_bentoml_impl.worker.service" in command for command in commands) == 2
-
-
-def _commands_below(pid: int) -> list[list[str]]:
-    commands = []
-    for process in psutil.Process(pid).children(recursive=True):
-        with contextlib.suppress(psutil.NoSuchProcess):  # one that BentoML asks something
-            commands.append(process.cmdline())
-    return commands
-
-
-def test_torch_runtime_gives_the_same_answers(
+def test_two_workers_with_torch(
     start_server: StartServer, packed: PackedModel, server: Server
 ) -> None:
-    """PyTorch and ONNX Runtime serve the same labels and probabilities to 1e-4."""
+    """As many processes as `WEB_CONCURRENCY` says, and on PyTorch the same answers to 1e-4."""
     pictures = [encode(noise(200, 150, seed)) for seed in range(4)]
-    with start_server(ANTBEE_RUNTIME="torch") as torch_server:
+    with start_server(ANTBEE_RUNTIME="torch", WEB_CONCURRENCY="2") as torch_server:
         answers = [torch_server.predict(data).json() for data in pictures]
+        commands = []
+        for process in psutil.Process(torch_server.process.pid).children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):  # one that BentoML asks something
+                commands.append(process.cmdline())
 
+    assert sum("_bentoml_impl.worker.service" in command for command in commands) == 2
     for data, answer in zip(pictures, answers, strict=True):
         ours = server.predict(data).json()
         assert ours["label"] == answer["label"]
@@ -120,8 +105,3 @@ def test_readiness_waits_for_the_first_answer(packed: PackedModel) -> None:
     assert not classifier.ready
     classifier.warm_up()
     assert classifier.ready
-
-
-def test_nothing_unusual_is_logged(server: Server) -> None:
-    """After the requests of all the service's tests, these the last, no traceback is in the log."""
-    assert "Traceback" not in server.log.read_text()

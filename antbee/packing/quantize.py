@@ -22,9 +22,9 @@ from onnxruntime.quantization import (
 )
 
 from antbee.artifact import INPUT
+from antbee.command import Bar
 from antbee.packing.stem import rewrite_stem
 from antbee.predictor import Floats
-from antbee.training.progress import Bar
 
 
 @dataclass(frozen=True)

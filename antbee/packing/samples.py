@@ -12,13 +12,12 @@ from typing import Final
 import numpy as np
 
 from antbee.artifact import PackedModel
-from antbee.command import say
+from antbee.command import Bar, say
 from antbee.errors import DataError, ImageError
 from antbee.images import Preprocessing, read_array
 from antbee.packing.gate import NO_LABEL
 from antbee.predictor import Floats
 from antbee.training.data import Picture, Split, find_pictures, find_splits
-from antbee.training.progress import Bar
 
 NOISE_ARRAYS: Final = 8
 SEED: Final = 0
@@ -51,12 +50,14 @@ class Validation:
         """Decode the pictures; those that cannot be read are said and left out for good."""
         if not self.labelled:
             yield from _noise(self._preprocessing)
-        for picture in Bar("comparing", len(self._pictures), tuple(self._pictures)):
-            array = _decoded(picture, self._preprocessing)
-            if array is None:
-                self._pictures.remove(picture)
-            else:
-                yield array, picture.label
+        with Bar("comparing", len(self._pictures)) as bar:
+            for picture in tuple(self._pictures):
+                array = _decoded(picture, self._preprocessing)
+                if array is None:
+                    self._pictures.remove(picture)
+                else:
+                    yield array, picture.label
+                bar.update()
 
 
 def labelled_pictures(model: PackedModel, data: Path, split: str) -> list[Picture]:

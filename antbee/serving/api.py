@@ -1,10 +1,12 @@
-"""A request that brings pictures, from body to answer, within the limits of the settings."""
+"""A request that brings pictures, from body to answer, within the limits of the settings.
+
+What cannot be answered is raised, and `antbee.serving.app` answers it.
+"""
 
 import asyncio
-import time
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
 from starlette.requests import ClientDisconnect, Request
@@ -13,15 +15,25 @@ from starlette.responses import JSONResponse, Response
 from antbee.artifact import PackedModel
 from antbee.errors import RequestError
 from antbee.predictor import Prediction
-from antbee.serving.answers import error_answer, error_body, prediction_answer, prediction_body
-from antbee.serving.classifier import Check, Classifier
-from antbee.serving.handler import Coded, Fetch, Hold, Link, Sent, gone, picture_bytes, pictures
-from antbee.serving.metrics import Metrics
-from antbee.serving.pool import Abandoned, Place, Pool
+from antbee.serving.body import (
+    Base64Picture,
+    Fetch,
+    LinkedPicture,
+    Source,
+    read_picture,
+    read_pictures,
+)
+from antbee.serving.classifier import Classifier
+from antbee.serving.observe import Metrics
+from antbee.serving.pool import Abandoned, Check, Pool, Ticket, Uploads
 from antbee.serving.settings import Settings
-from antbee.serving.uploads import Uploads
 
 Result = TypeVar("Result")
+
+_HEADERS: Final = {
+    "overloaded": {"Retry-After": "1"},
+    "unauthorized": {"WWW-Authenticate": "Bearer"},
+}
 
 
 class Api:
@@ -51,162 +63,144 @@ class Api:
         self._metrics = metrics
         self._fetch = fetch
         self._uploads = Uploads(max(settings.uploads, settings.max_body))
-        self._pool = Pool(settings.threads, settings.queue)
+        self._pool = Pool(settings.threads, settings.queue, metrics.waited)
 
     async def predict(self, request: Request) -> Response:
         """Classify the one picture of a request."""
-
-        async def answer(hold: Hold) -> Response:
-            prediction = await self._one(request, hold, self.classifier.predict)
-            self._metrics.predicted(prediction.label, prediction.probability)
-            return prediction_answer(prediction, self.classifier.tag)
-
-        return await self._answer(answer)
+        prediction = await self._run_one(request, self.classifier.predict)
+        self._metrics.predicted(prediction.label, prediction.probability)
+        return JSONResponse(prediction_content(prediction, self.classifier.tag))
 
     async def explain(self, request: Request) -> Response:
-        """Show why the one picture of a request gets a label: a PNG, or an error."""
+        """Show why the one picture of a request gets a label: a PNG."""
         label = request.query_params.get("label")
-
-        async def answer(hold: Hold) -> Response:
-            self.classifier.check_explainable(label)
-            found = await self._one(
-                request, hold, lambda data, check: self.classifier.explain(data, label, check)
-            )
-            # A header holds ASCII, and a label anything.
-            headers = {"X-Label": quote(found.label), "X-Probability": repr(found.probability)}
-            return Response(found.png, headers=headers, media_type="image/png")
-
-        return await self._answer(answer)
+        self.classifier.check_explainable(label)
+        found = await self._run_one(
+            request, lambda data, check: self.classifier.explain(data, label, check)
+        )
+        # A header holds ASCII, and a label anything.
+        headers = {"X-Label": quote(found.label), "X-Probability": repr(found.probability)}
+        return Response(found.png, headers=headers, media_type="image/png")
 
     async def predict_many(self, request: Request) -> Response:
         """Classify all pictures of a request; one that cannot be answered fails alone."""
-
-        async def answer(hold: Hold) -> Response:
-            deadline = asyncio.get_running_loop().time() + self._settings.timeout
-            async with asyncio.timeout_at(deadline):
-                limits = (self._settings.max_body, self._settings.max_images)
-                sent = await pictures(request, *limits, hold)
+        settings = self._settings
+        deadline = asyncio.get_running_loop().time() + settings.timeout
+        with self._uploads.upload() as reserve, self._metrics.in_flight():
+            async with self._in_time(deadline):
+                limits = settings.max_body, settings.max_images
+                sources = await read_pictures(request, *limits, reserve)
             with (
-                self._metrics.in_flight(len(sent) - 1),  # the request itself counts as one
-                self._pool.places(len(sent)) as places,
+                self._metrics.in_flight(len(sources) - 1),  # the request itself counts as one
+                self._pool.tickets(len(sources)) as tickets,
             ):
-                turns = _Turns.of(places, self._settings.download_threads, deadline)
-                work = asyncio.create_task(self._many(sent, turns))
-                return JSONResponse({"images": await _until_gone(request, work, work.cancel)})
-
-        return await self._answer(answer)
+                work = asyncio.create_task(self._run_many(sources, tickets, deadline))
+                answers = await _unless_disconnected(request, work, work.cancel)
+        return JSONResponse({"images": answers})
 
     def close(self) -> None:
         """Stop the threads."""
         self._pool.close()
 
-    async def _answer(self, work: Callable[[Hold], Awaitable[Response]]) -> Response:
-        """Let `work` answer; a client's mistake gets its own status."""
-        try:
-            with self._uploads.upload() as hold, self._metrics.in_flight():
-                return await work(hold)
-        except RequestError as error:
-            return error_answer(self._counted(error))
-        except TimeoutError:
-            return error_answer(self._counted(self._late()))
-        except ClientDisconnect:
-            return Response(status_code=499)
+    async def _run_one(self, request: Request, work: Callable[[bytes, Check], Result]) -> Result:
+        """Run `work` on a thread with the bytes of the request's picture."""
+        deadline = asyncio.get_running_loop().time() + self._settings.timeout
+        with self._uploads.upload() as reserve, self._metrics.in_flight():
+            async with self._in_time(deadline):
+                data = await read_picture(request, self._settings.max_body, reserve, self._fetch)
+                with self._pool.ticket() as ticket:
+                    running = ticket.run(lambda check: work(data, check))
+                    return await _unless_disconnected(request, running, ticket.give_up)
 
-    async def _one(
-        self, request: Request, hold: Hold, job: Callable[[bytes, Check], Result]
-    ) -> Result:
-        async with asyncio.timeout(self._settings.timeout):
-            data = await picture_bytes(request, self._settings.max_body, hold, self._fetch)
-            with self._pool.place() as place:
-                work = self._run(place, lambda check: job(data, check))
-                return await _until_gone(request, work, place.give_up)
-
-    async def _many(self, sent: Sequence[Sent], turns: "_Turns") -> list[dict[str, Any]]:
+    async def _run_many(
+        self, sources: Sequence[Source], tickets: Sequence[Ticket], deadline: float
+    ) -> list[dict[str, Any]]:
+        """Classify pictures with the tickets that there are, and as many downloads as may be."""
+        free: asyncio.Queue[Ticket] = asyncio.Queue()
+        for ticket in tickets:
+            free.put_nowait(ticket)
+        downloads = asyncio.Semaphore(self._settings.download_threads)
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._entry(one, turns)) for one in sent]
+            tasks = [
+                group.create_task(self._run_in_turn(source, free, downloads, deadline))
+                for source in sources
+            ]
         return [task.result() for task in tasks]
 
-    async def _entry(self, sent: Sent, turns: "_Turns") -> dict[str, Any]:
+    async def _run_in_turn(
+        self,
+        source: Source,
+        free: asyncio.Queue[Ticket],
+        downloads: asyncio.Semaphore,
+        deadline: float,
+    ) -> dict[str, Any]:
+        """Classify one of many pictures, or say why not."""
         try:
-            async with asyncio.timeout_at(turns.deadline):
-                prediction = await self._predict_in_turn(sent, turns)
+            async with self._in_time(deadline), AsyncExitStack() as until_classified:
+                if isinstance(source, RequestError):
+                    raise source
+                if isinstance(source, LinkedPicture):
+                    # So many downloaded files are in memory, and no more.
+                    await until_classified.enter_async_context(downloads)
+                    reserve = until_classified.enter_context(self._uploads.upload())
+                    source = await source.download(self._fetch, reserve)
+                ticket = await free.get()
+                try:
+                    prediction = await ticket.run(
+                        lambda check: self.classifier.predict(_decoded(source), check)
+                    )
+                finally:
+                    free.put_nowait(ticket)
         except RequestError as error:
-            return error_body(self._counted(error))
-        except TimeoutError:
-            return error_body(self._counted(self._late()))
+            self._metrics.rejected(error.code)
+            return error_content(error)
         self._metrics.predicted(prediction.label, prediction.probability)
-        return prediction_body(prediction, self.classifier.tag)
+        return prediction_content(prediction, self.classifier.tag)
 
-    async def _predict_in_turn(self, sent: Sent, turns: "_Turns") -> Prediction:
-        if isinstance(sent, RequestError):
-            raise sent
-        if not isinstance(sent, Link):
-            return await self._predict_sent(sent, turns)
-        # Until it is classified: so many downloaded files are held, and no more.
-        async with turns.downloads:
-            with self._uploads.upload() as hold:
-                return await self._predict_sent(await sent.data(self._fetch, hold), turns)
-
-    async def _predict_sent(self, sent: bytes | Coded, turns: "_Turns") -> Prediction:
-        def job(check: Check) -> Prediction:
-            data = sent.data() if isinstance(sent, Coded) else sent
-            return self.classifier.predict(data, check)
-
-        place = await turns.free.get()
+    @asynccontextmanager
+    async def _in_time(self, deadline: float) -> AsyncIterator[None]:
         try:
-            return await self._run(place, job)
-        finally:
-            turns.free.put_nowait(place)
-
-    async def _run(self, place: Place, job: Callable[[Check], Result]) -> Result:
-        submitted = time.perf_counter()
-
-        def work() -> Result:
-            self._metrics.waited(time.perf_counter() - submitted)
-            return job(place.check)
-
-        return await place.run(work)
-
-    def _late(self) -> RequestError:
-        seconds = f"{self._settings.timeout:g} seconds"
-        return RequestError("timeout", f"not answered within {seconds}: try smaller pictures")
-
-    def _counted(self, error: RequestError) -> RequestError:
-        self._metrics.rejected(error.code)
-        return error
+            async with asyncio.timeout_at(deadline):
+                yield
+        except TimeoutError as error:
+            seconds = f"{self._settings.timeout:g} seconds"
+            message = f"not answered within {seconds}: try smaller pictures"
+            raise RequestError("timeout", message) from error
 
 
-@dataclass(frozen=True)
-class _Turns:
-    """What the pictures of one request take turns at.
-
-    Attributes:
-        free: the request's places that no picture is in at the moment.
-        downloads: how many pictures may be downloaded or hold what was.
-        deadline: when a picture that is not classified has failed, by the event loop's clock.
-    """
-
-    free: asyncio.Queue[Place]
-    downloads: asyncio.Semaphore
-    deadline: float
-
-    @classmethod
-    def of(cls, places: Sequence[Place], downloads: int, deadline: float) -> "_Turns":
-        free: asyncio.Queue[Place] = asyncio.Queue()
-        for place in places:
-            free.put_nowait(place)
-        return cls(free, asyncio.Semaphore(downloads), deadline)
+def prediction_content(prediction: Prediction, model: str) -> dict[str, Any]:
+    """Shape a prediction as clients read it, saying which model made it (`name:version`)."""
+    return {
+        "label": prediction.label,
+        "probability": prediction.probability,
+        "probabilities": prediction.probabilities,
+        "model": model,
+    }
 
 
-async def _until_gone(
+def error_content(error: RequestError) -> dict[str, Any]:
+    """Shape an error as clients read it."""
+    return {"error": {"code": error.code, "message": str(error)}}
+
+
+def error_answer(error: RequestError) -> JSONResponse:
+    """Answer with an error's status, code and message."""
+    return JSONResponse(error_content(error), error.status, _HEADERS.get(error.code))
+
+
+def _decoded(source: bytes | Base64Picture) -> bytes:
+    return source.decode() if isinstance(source, Base64Picture) else source
+
+
+async def _unless_disconnected(
     request: Request, work: Awaitable[Result], give_up: Callable[[], object]
 ) -> Result:
-    """Wait for `work`, and give it up when the client leaves.
+    """Wait for `work`, and give it up when the client leaves; the body has been read to the end.
 
     Raises:
         ClientDisconnect: it has left.
     """
-    leaving = asyncio.create_task(gone(request))
+    leaving = asyncio.create_task(_disconnect(request))
     leaving.add_done_callback(lambda _: give_up())
     try:
         return await work
@@ -216,3 +210,8 @@ async def _until_gone(
         raise
     finally:
         leaving.cancel()
+
+
+async def _disconnect(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

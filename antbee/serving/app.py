@@ -5,101 +5,275 @@ schema, which costs more than all our HTTP. Our routes need none of that, so it 
 cycle and the schema that its clients ask for.
 """
 
-from collections.abc import Sequence
+import asyncio
+import hmac
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from typing import Final
 
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.requests import Request
-from starlette.responses import Response
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from antbee.errors import RequestError
-from antbee.serving.answers import error_answer
-from antbee.serving.auth import KeyCheck
-from antbee.serving.drain import Drain
-from antbee.serving.metrics import Metrics
+from antbee.serving.api import Api, error_answer
+from antbee.serving.observe import CONTENT_TYPE, PROBES, Metrics, Telemetry
+from antbee.serving.openapi import describe
 from antbee.serving.settings import Settings
-from antbee.serving.telemetry import Telemetry, log_to_stderr
 
 BENTOML_PATHS: Final = ("/schema.json",)
-_ASKED: Final = ("Authorization", "Content-Type", "X-Request-ID")
-_TOLD: Final = ("Retry-After", "X-Label", "X-Probability", "X-Request-ID")
-_REMEMBERED: Final = 3600
-"""Seconds for which a browser need not ask again what another site's page may send."""
-
-_ERRORS: Final = {
-    404: ("not_found", "there is nothing at this address: /docs.json lists what there is"),
-    405: ("method_not_allowed", "this address does not take this method: see /docs.json"),
-}
+KEYLESS: Final = PROBES | {"/ping"}
+"""Paths that machines ask without a key: they tell nothing but that the server is there."""
+PATIENCE: Final = 10.0
+"""Seconds that the rest of an upload may take once it has been answered."""
 
 
 def create_app(
     bentoml_app: Starlette,
-    routes: Sequence[Route],
+    api: Callable[[], Api],
     page: Sequence[Route],
     metrics: Metrics,
     settings: Settings,
+    routes: Sequence[Route] | None = None,
 ) -> Starlette:
     """Put our routes in front of BentoML's application.
 
     Args:
         bentoml_app: runs the service's life cycle and answers `BENTOML_PATHS`.
-        routes: the API's.
-        page: those of the page's own files, which need no key.
+        api: returns what answers requests with pictures, once the service runs.
+        page: routes of the page's own files, which need no key.
         metrics: count every request.
-        settings: limits, key, origins and log.
+        settings: limits, key and origins.
+        routes: the API's; `ROUTES` by default.
     """
-    log_to_stderr(settings.log)
     theirs = [Route(path, bentoml_app, methods=["GET"]) for path in BENTOML_PATHS]
-    everything = [*routes, *page, *theirs]
-    paths = frozenset(route.path for route in everything)
-    app = Starlette(
-        routes=everything,
-        middleware=[
-            Middleware(Drain, limit=settings.max_body),
-            Middleware(Telemetry, metrics=metrics, paths=paths),
-            *_guards(page, metrics, settings),
-        ],
-        exception_handlers={HTTPException: _http_error, Exception: _bug},
-        lifespan=bentoml_app.router.lifespan_context,
-    )
-    app.router.redirect_slashes = False
-    return app
-
-
-def _guards(page: Sequence[Route], metrics: Metrics, settings: Settings) -> list[Middleware]:
-    """What stands before the routes only where a setting asks for it."""
-    guards = []
+    everything = [*(ROUTES if routes is None else routes), *page, *theirs]
+    middleware = [
+        Middleware(Drain, limit=settings.max_body),
+        Middleware(Telemetry, metrics=metrics, paths=frozenset(route.path for route in everything)),
+    ]
     if settings.cors_origins:
         # Before the key: a browser asks first, without one, and must be able to read a refusal.
-        guards.append(
+        middleware.append(
             Middleware(
                 CORSMiddleware,
                 allow_origins=settings.cors_origins,
                 allow_methods=("GET", "POST"),
-                allow_headers=_ASKED,
-                expose_headers=_TOLD,
-                max_age=_REMEMBERED,
+                allow_headers=("Authorization", "Content-Type", "X-Request-ID"),
+                expose_headers=("Retry-After", "X-Label", "X-Probability", "X-Request-ID"),
+                max_age=3600,
             )
         )
     if settings.api_key is not None:
         public = frozenset(route.path for route in page)
-        guards.append(Middleware(KeyCheck, key=settings.api_key, public=public, metrics=metrics))
-    return guards
+        guard = Middleware(KeyCheck, key=settings.api_key, public=public, metrics=metrics)
+        middleware.append(guard)
+    app = Starlette(
+        routes=everything,
+        middleware=middleware,
+        exception_handlers={
+            RequestError: partial(_refuse, metrics),
+            ClientDisconnect: _answer_nobody,
+            HTTPException: _answer_http_error,
+            Exception: _answer_bug,
+        },
+        lifespan=bentoml_app.router.lifespan_context,
+    )
+    app.router.redirect_slashes = False
+    app.state.api, app.state.metrics, app.state.settings = api, metrics, settings
+    return app
 
 
-async def _http_error(_: Request, error: Exception) -> Response:
+async def predict(request: Request) -> Response:
+    """Classify one picture, however the client sends it."""
+    return await _api(request).predict(request)
+
+
+async def predict_many(request: Request) -> Response:
+    """Classify several pictures; a bad one fails alone."""
+    return await _api(request).predict_many(request)
+
+
+async def explain(request: Request) -> Response:
+    """Show which parts of a picture speak for its label."""
+    return await _api(request).explain(request)
+
+
+async def model(request: Request) -> Response:
+    """Describe the model that answers, and what runs it here."""
+    found = _api(request).classifier
+    return JSONResponse({"model": found.tag, **found.model.describe(), "runtime": found.runtime})
+
+
+async def ping(_: Request) -> Response:
+    """Answer that the server is there."""
+    return JSONResponse({"success": "pong"})
+
+
+async def live(_: Request) -> Response:
+    """Answer that the process lives."""
+    return JSONResponse({"status": "ok"})
+
+
+async def ready(request: Request) -> Response:
+    """Answer whether pictures can be classified."""
+    if not _api(request).classifier.ready:
+        message = "the model is still loading: try again in a second"
+        return error_answer(RequestError("not_ready", message))
+    return JSONResponse({"status": "ok"})
+
+
+async def metrics(request: Request) -> Response:
+    """Give what was counted, for Prometheus."""
+    counted = await run_in_threadpool(request.app.state.metrics.exposition)
+    return Response(counted, media_type=CONTENT_TYPE)
+
+
+async def docs(request: Request) -> Response:
+    """Describe the API in OpenAPI."""
+    found = _api(request).classifier
+    return JSONResponse(describe(found.tag, found.model.labels, request.app.state.settings))
+
+
+def _api(request: Request) -> Api:
+    return request.app.state.api()  # type: ignore[no-any-return]
+
+
+ROUTES: Final = (
+    Route("/predict", predict, methods=["POST"]),
+    Route("/v1/predict", predict_many, methods=["POST"]),
+    Route("/explain", explain, methods=["POST"]),
+    Route("/model", model),
+    Route("/ping", ping),
+    Route("/livez", live),
+    Route("/healthz", live),
+    Route("/readyz", ready),
+    Route("/health", ready),
+    Route("/metrics", metrics),
+    Route("/docs.json", docs),
+)
+
+
+async def _refuse(metrics: Metrics, _: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestError)  # noqa: S101 - Starlette calls it for no other
+    metrics.rejected(error.code)
+    return error_answer(error)
+
+
+async def _answer_nobody(_: Request, __: Exception) -> Response:
+    return Response(status_code=499)
+
+
+async def _answer_http_error(_: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
-    code, message = _ERRORS.get(status, ("internal_error", "the request cannot be answered"))
+    code, message = {
+        404: ("not_found", "there is nothing at this address: /docs.json lists what there is"),
+        405: ("method_not_allowed", "this address does not take this method: see /docs.json"),
+    }.get(status, ("internal_error", "the request cannot be answered"))
     answer = error_answer(RequestError(code, message))
     answer.headers.update(getattr(error, "headers", None) or {})
     return answer
 
 
-async def _bug(_: Request, __: Exception) -> Response:
+async def _answer_bug(_: Request, __: Exception) -> Response:
     # Starlette raises it again once this is sent, and the HTTP server logs it.
     message = "the server failed to answer: its log says why"
     return error_answer(RequestError("internal_error", message))
+
+
+class KeyCheck:
+    """ASGI middleware: answers 401 to whoever does not have the key, before reading the body.
+
+    The key is a bearer token (RFC 6750).
+
+    Args:
+        app: what answers.
+        key: visible ASCII characters.
+        public: paths that need no key beside `KEYLESS`.
+        metrics: count refusals.
+    """
+
+    def __init__(self, app: ASGIApp, key: str, public: Collection[str], metrics: Metrics) -> None:
+        self._app = app
+        self._key = key.encode("ascii")
+        self._keyless = KEYLESS | frozenset(public)
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        known = scope["type"] != "http" or scope["path"] in self._keyless
+        for name, value in () if known else scope["headers"]:
+            scheme, _, token = value.partition(b" ")
+            # Takes as long wherever the first wrong byte is: nobody can guess the key byte by byte.
+            if name == b"authorization" and hmac.compare_digest(token.strip(b" "), self._key):
+                known = known or scheme.lower() == b"bearer"
+        if known:
+            await self._app(scope, receive, send)
+            return
+        self._metrics.rejected("unauthorized")
+        how = "send the server's key in a header: Authorization: Bearer KEY"
+        refusal = error_answer(RequestError("unauthorized", f"this server asks for a key: {how}"))
+        await refusal(scope, receive, send)
+
+
+class Drain:
+    """ASGI middleware: sends an early answer at once, and ends the exchange with the upload.
+
+    The rest of the upload is read and thrown away, so that a refusal reaches a client that is still
+    uploading. A server that closes a connection with unread bytes in it resets it, and the client
+    may never see why it was refused; gunicorn's worker closes, where uvicorn reads on.
+
+    Args:
+        app: what answers.
+        limit: bytes that are thrown away at most; whoever sends more is cut off.
+    """
+
+    def __init__(self, app: ASGIApp, limit: int) -> None:
+        self._app = app
+        self._limit = limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if (
+            scope["type"] != "http"
+            or scope["method"] in ("GET", "HEAD")
+            # Such a client sends nothing until it is told to go on.
+            or any(name == b"expect" for name, _ in scope["headers"])
+        ):
+            await self._app(scope, receive, send)
+            return
+        uploaded = False
+
+        async def receive_part() -> Message:
+            nonlocal uploaded
+            message = await receive()
+            uploaded = uploaded or not message.get("more_body")
+            return message
+
+        async def send_then_drain(message: Message) -> None:
+            if uploaded or message["type"] != "http.response.body" or message.get("more_body"):
+                await send(message)
+                return
+            await send({**message, "more_body": True})
+            await self._drain(receive)
+            await send({"type": "http.response.body", "body": b""})
+
+        await self._app(scope, receive_part, send_then_drain)
+
+    async def _drain(self, receive: Receive) -> None:
+        read = 0
+        try:
+            async with asyncio.timeout(PATIENCE):
+                while read <= self._limit:
+                    message = await receive()
+                    if not message.get("more_body"):
+                        return
+                    read += len(message["body"])
+        except TimeoutError:
+            return

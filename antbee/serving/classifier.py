@@ -3,26 +3,21 @@
 Knows pictures and networks; knows nothing of HTTP.
 """
 
-import contextlib
 import threading
-from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
 
-from antbee import heatmap
-from antbee.activation import activation_maps, load_head, strength
+from antbee import explain
 from antbee.artifact import PackedModel
 from antbee.errors import RequestError
 from antbee.images import decode_image, read_array, to_array
 from antbee.machine import give_back_memory
 from antbee.predictor import Floats, Prediction, load_predictor, to_prediction
-from antbee.serving.metrics import Metrics
+from antbee.serving.observe import Metrics
+from antbee.serving.pool import Check
 from antbee.serving.settings import Settings
-
-Check = Callable[[], None]
-"""Called between the steps; what it raises ends the work."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +56,9 @@ class Classifier:
         self._max_pixels = settings.max_pixels
         self._metrics = metrics
         self._predictor = load_predictor(model, settings.runtime)
-        self._head = load_head(model)
+        self._head = explain.load_head(model)
         self.runtime = self._predictor.runtime
+        # A large picture takes more memory than all the rest of the server: one at a time.
         self._one_large = threading.Lock()
 
     def warm_up(self) -> None:
@@ -79,12 +75,12 @@ class Classifier:
             ImageError: the bytes are not a picture that can be read.
         """
         check()
-        with self._decoding() as before_large:
+        with self._metrics.stage("decode"), ExitStack() as decoded:
             array = read_array(
                 data,
                 self.model.preprocessing,
                 max_pixels=self._max_pixels,
-                before_large=before_large,
+                before_large=lambda: decoded.enter_context(self._one_large),
             )
         check()
         with self._metrics.stage("network"):
@@ -121,8 +117,17 @@ class Classifier:
         """
         head = self.check_explainable(label)
         check()
-        with self._decoding() as before_large:
-            array, picture, square = self._read_for_drawing(data, before_large)
+        preprocessing = self.model.preprocessing
+        with self._metrics.stage("decode"), ExitStack() as decoded:
+            # As `read_array` reads it, so that the answer is the same.
+            picture = decode_image(
+                data,
+                max_pixels=self._max_pixels,
+                shorter_side=preprocessing.resize,
+                before_large=lambda: decoded.enter_context(self._one_large),
+            )
+            array = to_array(picture, preprocessing)
+            picture, square = explain.displayed(picture, preprocessing)
         check()
         with self._metrics.stage("network"):
             logits, features = self._predictor.outputs(array[np.newaxis])
@@ -130,26 +135,7 @@ class Classifier:
         label = prediction.label if label is None else label
         check()
         with self._metrics.stage("draw"):
-            maps = activation_maps(features[0], head)
-            found = strength(maps, self.model.labels.index(label))
-            png = heatmap.to_png(heatmap.overlay(picture, found, square))
+            maps = explain.activation_maps(features[0], head)
+            strengths = explain.strength(maps, self.model.labels.index(label))
+            png = explain.to_png(explain.overlay(picture, strengths, square))
         return Explanation(png, label, prediction.probabilities[label])
-
-    @contextlib.contextmanager
-    def _decoding(self) -> Iterator[Callable[[], object]]:
-        with self._metrics.stage("decode"), contextlib.ExitStack() as held:
-            # A large picture takes more memory than all the rest of the server: one at a time.
-            yield lambda: held.enter_context(self._one_large)
-
-    def _read_for_drawing(
-        self, data: bytes, before_large: Callable[[], object]
-    ) -> tuple[Floats, Image.Image, heatmap.Box]:
-        # As `read_array` reads it, so that the answer is the same.
-        preprocessing = self.model.preprocessing
-        picture = decode_image(
-            data,
-            max_pixels=self._max_pixels,
-            shorter_side=preprocessing.resize,
-            before_large=before_large,
-        )
-        return to_array(picture, preprocessing), *heatmap.shown(picture, preprocessing)

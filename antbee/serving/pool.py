@@ -1,6 +1,7 @@
-"""The threads that decode and infer, and how many requests may wait for them."""
+"""The threads that decode and infer, and how much may wait for them: requests and their bodies."""
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -9,28 +10,40 @@ from typing import Any, TypeVar
 from antbee.errors import RequestError
 
 Result = TypeVar("Result")
+Check = Callable[[], None]
+"""Work calls it between its steps; what it raises ends the work."""
 
 
 class Abandoned(Exception):  # noqa: N818 - nothing went wrong: nobody waits any more
     """The request that this work belongs to was given up."""
 
 
-class Place:
-    """A place in a `Pool`: runs one piece of work after another; can be given up at any time."""
+class Ticket:
+    """Admits a request to a `Pool`: runs one piece of work after another, until it is given up.
 
-    def __init__(self, threads: ThreadPoolExecutor) -> None:
+    Args:
+        threads: run the work.
+        waited: told, on the thread, how many seconds a piece of work waited for it.
+    """
+
+    def __init__(self, threads: ThreadPoolExecutor, waited: Callable[[float], None]) -> None:
         self._threads = threads
+        self._waited = waited
         self._given_up = False
         self.running: Future[Any] | None = None
 
-    async def run(self, work: Callable[[], Result]) -> Result:
-        """Run `work` on one of the threads; cancelling this gives the place up."""
-        self.running = self._threads.submit(work)
+    async def run(self, work: Callable[[Check], Result]) -> Result:
+        """Run `work` on one of the threads; cancelling this gives the ticket up."""
+        self.running = self._threads.submit(self._begin, work, time.perf_counter())
         try:
             return await asyncio.wrap_future(self.running)
         except asyncio.CancelledError:
             self.give_up()
             raise
+
+    def _begin(self, work: Callable[[Check], Result], submitted: float) -> Result:
+        self._waited(time.perf_counter() - submitted)
+        return work(self.check)
 
     def give_up(self) -> None:
         """Stop work that waits for a thread, and let running work end at its next `check`."""
@@ -39,7 +52,7 @@ class Place:
             self.running.cancel()
 
     def check(self) -> None:
-        """Go on, if anybody still waits; work calls this between its steps.
+        """Go on, if anybody still waits.
 
         Raises:
             Abandoned: nobody does.
@@ -49,44 +62,53 @@ class Place:
 
 
 class Pool:
-    """A fixed number of threads and a bounded number of requests held for them.
+    """A fixed number of threads and a bounded number of requests that are admitted to them.
 
     Args:
         threads: how many pieces of work run at once.
         queue: how many more requests may wait for them.
+        waited: told, on the thread, how many seconds each piece of work waited.
     """
 
-    def __init__(self, threads: int, queue: int) -> None:
+    def __init__(
+        self, threads: int, queue: int, waited: Callable[[float], None] = lambda _: None
+    ) -> None:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="picture")
         self._size = threads
-        self._places = threads + queue
-        self._held = 0
+        self._capacity = threads + queue
+        self._waited = waited
+        self._admitted = 0
 
     @contextmanager
-    def place(self) -> Iterator[Place]:
-        """Hold one place for a request, or refuse it at once; used on the event loop only.
+    def ticket(self) -> Iterator[Ticket]:
+        """Admit a request, or refuse it at once; used on the event loop only.
 
         Raises:
             RequestError: `overloaded`.
         """
-        if self._held >= self._places:
+        if self._admitted >= self._capacity:
             raise RequestError("overloaded", "too many requests at once: try again in a second")
-        self._held += 1
-        place = Place(self._threads)
+        self._admitted += 1
+        ticket = Ticket(self._threads, self._waited)
         try:
-            yield place
+            yield ticket
         finally:
-            place.give_up()
-            self._release_after(place.running)
+            ticket.give_up()
+            if ticket.running is None or ticket.running.done():
+                self._release()
+            else:
+                # A thread that still works for a request given up is no room for another one.
+                loop = asyncio.get_running_loop()
+                ticket.running.add_done_callback(lambda _: loop.call_soon_threadsafe(self._release))
 
     @contextmanager
-    def places(self, most: int) -> Iterator[list[Place]]:
-        """Hold places for a request with many pictures, or refuse it at once.
+    def tickets(self, most: int) -> Iterator[list[Ticket]]:
+        """Admit a request with many pictures, or refuse it at once.
 
-        One for sure, and beyond it at most one a thread, while that leaves room for somebody else.
-        Whoever puts a picture at a time in each is fair: threads take work in the order in which it
-        came, so a request that comes later waits for as many of these pictures as there are places,
-        and not for all of them.
+        It gets one ticket for sure, and beyond it at most one a thread, while that leaves room for
+        somebody else. Whoever runs a picture at a time with each is fair: threads take work in the
+        order in which it came, so a request that comes later waits for as many of these pictures as
+        there are tickets, and not for all of them.
 
         Args:
             most: how many can be used; at least 1.
@@ -94,23 +116,51 @@ class Pool:
         Raises:
             RequestError: `overloaded`.
         """
-        with ExitStack() as held:
-            places = [held.enter_context(self.place())]
-            while len(places) < min(most, self._size) and self._held + 1 < self._places:
-                places.append(held.enter_context(self.place()))
-            yield places
+        with ExitStack() as admitted:
+            tickets = [admitted.enter_context(self.ticket())]
+            while len(tickets) < min(most, self._size) and self._admitted + 1 < self._capacity:
+                tickets.append(admitted.enter_context(self.ticket()))
+            yield tickets
 
     def close(self) -> None:
         """Let running work end and drop what has not started."""
         self._threads.shutdown(cancel_futures=True)
 
-    def _release_after(self, running: Future[Any] | None) -> None:
-        if running is None or running.done():
-            self._release()
-            return
-        # A thread that still works for a request given up is no room for another one.
-        loop = asyncio.get_running_loop()
-        running.add_done_callback(lambda _: loop.call_soon_threadsafe(self._release))
-
     def _release(self) -> None:
-        self._held -= 1
+        self._admitted -= 1
+
+
+class Uploads:
+    """The bodies that a process has in memory; used on the event loop only.
+
+    They are counted by what has arrived of them, not by what they announce: a client that sends
+    next to nothing, however slowly, keeps nobody out.
+
+    Args:
+        limit: in bytes, for all of them together.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._reserved = 0
+
+    @contextmanager
+    def upload(self) -> Iterator[Callable[[int], None]]:
+        """Count one body until its request ends, with the function that takes each piece's length.
+
+        Raises:
+            RequestError: `overloaded`, from that function.
+        """
+        mine = 0
+
+        def reserve(size: int) -> None:
+            nonlocal mine
+            if self._reserved + size > self._limit:
+                raise RequestError("overloaded", "too many uploads at once: try again in a second")
+            self._reserved += size
+            mine += size
+
+        try:
+            yield reserve
+        finally:
+            self._reserved -= mine

@@ -4,12 +4,13 @@ A value that a setting cannot have, or an `ANTBEE_` name that is not a setting, 
 a misspelt limit that silently does nothing is worse than no server.
 """
 
-import math
 import os
-import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any, Final
+from dataclasses import replace
+from typing import Annotated, Any, Final
+
+from pydantic import BeforeValidator, Field, StringConstraints, ValidationError
+from pydantic.dataclasses import dataclass
 
 from antbee.errors import SettingsError
 from antbee.images import MAX_MEGAPIXELS
@@ -23,79 +24,33 @@ QUEUE_PER_THREAD: Final = 32
 photos, well within what a person or a router waits."""
 PLATFORM: Final = (f"{PREFIX}SERVICE_", f"{PREFIX}PORT")
 """What Kubernetes and Docker links set by themselves where something is called antbee."""
-_SWITCH: Final = {
-    **dict.fromkeys(("on", "true", "yes", "1"), True),
-    **dict.fromkeys(("off", "false", "no", "0"), False),
-}
+
+Origin = Annotated[
+    str, StringConstraints(pattern=r"^https?://([a-z0-9.-]+|\[[0-9a-f:]+\])(:\d{1,5})?$")
+]
+Origins = Annotated[
+    tuple[Annotated[str, Field(pattern=r"^\*$")]] | tuple[Origin, ...],
+    BeforeValidator(
+        lambda given: (
+            tuple(one.strip() for one in given.split(",")) if isinstance(given, str) else given
+        )
+    ),
+]
 
 
-def _number(lowest: float, highest: float) -> Callable[[str], float]:
-    def parse(text: str) -> float:
-        value = float(text)
-        if not lowest <= value <= highest or math.isnan(value):
-            raise ValueError
-        return value
-
-    parse.__doc__ = f"a number from {lowest:g} to {highest:g}"
-    return parse
+def _number(default: float, lowest: float, highest: float) -> Any:  # noqa: ANN401 - as Field
+    wanted = f"a number from {lowest:g} to {highest:g}"
+    return Field(default, ge=lowest, le=highest, allow_inf_nan=False, description=wanted)
 
 
-def _whole_number(lowest: int, highest: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        value = int(text)
-        if not lowest <= value <= highest:
-            raise ValueError
-        return value
-
-    parse.__doc__ = f"a whole number from {lowest} to {highest}"
-    return parse
+def _whole_number(default: Callable[[], int], lowest: int, highest: int) -> Any:  # noqa: ANN401 - likewise
+    wanted = f"a whole number from {lowest} to {highest}"
+    return Field(default_factory=default, ge=lowest, le=highest, description=wanted)
 
 
-def _choice(*choices: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if text not in choices:
-            raise ValueError
-        return text
-
-    parse.__doc__ = f"one of {', '.join(choices)}"
-    return parse
-
-
-def _switch(text: str) -> bool:
-    if text.lower() not in _SWITCH:
-        raise ValueError
-    return _SWITCH[text.lower()]
-
-
-_switch.__doc__ = "on or off"
-
-
-def _key(text: str) -> str:
-    if not re.fullmatch(r"[!-~]+", text):
-        raise ValueError
-    return text
-
-
-_key.__doc__ = "ASCII characters that a header can carry: letters, digits and signs, no space"
-
-_ORIGIN: Final = re.compile(r"https?://[a-z0-9.-]+(:\d{1,5})?|https?://\[[0-9a-f:]+\](:\d{1,5})?")
-
-
-def _origins(text: str) -> tuple[str, ...]:
-    origins = tuple(origin.strip() for origin in text.split(","))
-    if origins != ("*",) and not all(map(_ORIGIN.fullmatch, origins)):
-        raise ValueError
-    return origins
-
-
-_origins.__doc__ = "* or origins such as https://example.com, lower case, with commas between them"
-
-
-def _setting(
-    parse: Callable[[str], Any], default: Callable[[], Any], *, secret: bool = False
-) -> Any:  # noqa: ANN401 - as dataclasses.field
-    metadata = {"parse": parse, "secret": secret}
-    return field(default_factory=default, metadata=metadata, repr=not secret)
+def _choice(*choices: str) -> Any:  # noqa: ANN401 - likewise; the first is the default
+    pattern = f"^({'|'.join(choices)})$"
+    return Field(choices[0], pattern=pattern, description=f"one of {', '.join(choices)}")
 
 
 @dataclass(frozen=True)
@@ -107,15 +62,15 @@ class Settings:
         max_megapixels: the largest picture, width times height.
         threads: how many pictures a process decodes and infers at once; by default the workers
             share the cores.
-        max_images: the most pictures in one request.
         queue: how many more pictures wait in a process, before the next one gets 429.
         timeout: the longest that one request may take, in seconds, its upload included.
         runtime: what runs the network; `auto` is the fastest of what packing allowed.
-        uploads_mb: megabytes of request bodies that a process holds at once, before the next gets
-            429; one of `max_body_mb` always finds room in an idle server.
+        uploads_mb: megabytes of request bodies that a process has in memory at once, before the
+            next gets 429; one of `max_body_mb` always finds room in an idle server.
         allow_urls: whether pictures are fetched from addresses that clients send.
         download_threads: how many of those a process downloads at once.
         download_timeout: the longest that one download may take, in seconds, its waiting included.
+        max_images: the most pictures in one request.
         api_key: what a client must send as a bearer token; None lets everybody in.
         cors_origins: whose pages may use the API from a browser: origins, or `*` alone for all.
         log: how the access log is written: `text`, or `json`, one object a line.
@@ -123,21 +78,30 @@ class Settings:
             Heroku name it.
     """
 
-    max_body_mb: float = _setting(_number(0.001, 1000), lambda: 10.0)
-    max_megapixels: float = _setting(_number(0.001, 1000), lambda: float(MAX_MEGAPIXELS))
-    threads: int = _setting(_whole_number(1, 1024), cores)
-    queue: int = _setting(_whole_number(0, 100_000), lambda: QUEUE_PER_THREAD * cores())
-    timeout: float = _setting(_number(0.001, 3600), lambda: 25.0)
-    runtime: str = _setting(_choice("auto", *RUNTIMES), lambda: "auto")
-    uploads_mb: float = _setting(_number(0.001, 1_000_000), lambda: 200.0)
-    allow_urls: bool = _setting(_switch, lambda: False)
-    download_threads: int = _setting(_whole_number(1, 1024), lambda: 5)
-    download_timeout: float = _setting(_number(0.001, 3600), lambda: 10.0)
-    max_images: int = _setting(_whole_number(1, 1000), lambda: 32)
-    api_key: str | None = _setting(_key, lambda: None, secret=True)
-    cors_origins: tuple[str, ...] = _setting(_origins, tuple)
-    log: str = _setting(_choice("text", "json"), lambda: "text")
-    workers: int = 1
+    max_body_mb: float = _number(10, 0.001, 1000)
+    max_megapixels: float = _number(MAX_MEGAPIXELS, 0.001, 1000)
+    threads: int = _whole_number(cores, 1, 1024)
+    queue: int = _whole_number(lambda: QUEUE_PER_THREAD * cores(), 0, 100_000)
+    timeout: float = _number(25, 0.001, 3600)
+    runtime: str = _choice("auto", *RUNTIMES)
+    uploads_mb: float = _number(200, 0.001, 1_000_000)
+    allow_urls: bool = Field(default=False, description="on or off")
+    download_threads: int = _whole_number(lambda: 5, 1, 1024)
+    download_timeout: float = _number(10, 0.001, 3600)
+    max_images: int = _whole_number(lambda: 32, 1, 1000)
+    api_key: str | None = Field(
+        default=None,
+        repr=False,
+        pattern="^[!-~]+$",
+        description="ASCII characters that a header can carry: letters, digits and signs, no space",
+    )
+    cors_origins: Origins = Field(
+        default=(),
+        description="* or origins such as https://example.com, lower case, with commas between "
+        "them",
+    )
+    log: str = _choice("text", "json")
+    workers: int = _whole_number(lambda: 1, 1, 1024)
 
     @property
     def max_body(self) -> int:
@@ -146,7 +110,7 @@ class Settings:
 
     @property
     def uploads(self) -> int:
-        """The bodies that are held at once, in bytes."""
+        """The bodies that are in memory at once, in bytes."""
         return int(self.uploads_mb * 1_000_000)
 
     @property
@@ -161,29 +125,24 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
     Raises:
         SettingsError: names the variable, its value, and what it may be.
     """
-    known = {PREFIX + item.name.upper(): item for item in fields(Settings) if item.metadata}
-    given = {
-        name: value
-        for name, value in environment.items()
-        if name.startswith(PREFIX) and not name.startswith(PLATFORM)
+    fields = Settings.__pydantic_fields__  # type: ignore[attr-defined]  # pydantic adds it
+    names = {PREFIX + name.upper(): name for name in fields if name != "workers"}
+    for name in sorted(environment):
+        if name.startswith(PREFIX) and not name.startswith(PLATFORM) and name not in names:
+            raise SettingsError(f"{name} is not a setting: choose from {', '.join(names)}")
+    names[WORKERS] = "workers"
+    given: dict[str, Any] = {
+        setting: environment[name] for name, setting in names.items() if name in environment
     }
-    for name in sorted(given):
-        if name not in known:
-            raise SettingsError(f"{name} is not a setting: choose from {', '.join(known)}")
-    values = {
-        known[name].name: _parse(name, value, **known[name].metadata)
-        for name, value in given.items()
-    }
-    workers = _parse(WORKERS, environment.get(WORKERS, "1"), _whole_number(1, 1024))
-    threads = values.setdefault("threads", max(1, cores() // workers))
-    values.setdefault("queue", QUEUE_PER_THREAD * threads)
-    return Settings(**values, workers=workers)
-
-
-def _parse(name: str, value: str, parse: Callable[[str], Any], *, secret: bool = False) -> Any:  # noqa: ANN401 - a setting's own type
     try:
-        return parse(value)
-    except ValueError as error:
+        settings = Settings(**given)
+    except ValidationError as error:
+        setting = str(error.errors()[0]["loc"][0])
+        variable = next(name for name in names if names[name] == setting)
         # The log is read by more people than a secret is for.
-        given = name if secret else f"{name}={value!r}"
-        raise SettingsError(f"{given}: it must be {parse.__doc__}") from error
+        value = f"={given[setting]!r}" if fields[setting].repr else ""
+        wanted = fields[setting].description
+        raise SettingsError(f"{variable}{value}: it must be {wanted}") from error
+    threads = settings.threads if "threads" in given else max(1, cores() // settings.workers)
+    queue = settings.queue if "queue" in given else QUEUE_PER_THREAD * threads
+    return replace(settings, threads=threads, queue=queue)

@@ -19,9 +19,9 @@ from starlette.routing import Route
 
 from antbee.errors import RequestError
 from antbee.predictor import Prediction
-from antbee.serving.answers import error_answer, prediction_answer
-from antbee.serving.openapi import document
-from antbee.serving.page import routes
+from antbee.serving.api import error_answer, prediction_content
+from antbee.serving.assets import routes
+from antbee.serving.openapi import describe
 from antbee.serving.settings import Settings
 from tests.conftest import encode, free_port
 
@@ -94,7 +94,7 @@ class Stub:
 
     async def _document(self, request: Request) -> Response:
         return self._locked(request) or JSONResponse(
-            document(MODEL, self.labels, Settings(threads=1, queue=1))
+            describe(MODEL, self.labels, Settings(threads=1, queue=1))
         )
 
     async def _ping(self, _: Request) -> Response:
@@ -108,7 +108,7 @@ class Stub:
             return refusal
         best = max(self.probabilities, key=lambda label: self.probabilities[label])
         found = Prediction(best, self.probabilities[best], dict(self.probabilities))
-        return prediction_answer(found, MODEL)
+        return JSONResponse(prediction_content(found, MODEL))
 
     async def _explain(self, request: Request) -> Response:
         if (refusal := await self._receive(request)) is not None:

@@ -15,7 +15,8 @@ def test_bento_holds_what_its_image_needs() -> None:
     named = {name for name in ours for text in texts if f"heroku/{name}" in text}
 
     assert named - {"Dockerfile", "build.sh"} <= {path.removeprefix("heroku/") for path in included}
-    assert {"heroku/serve-gunicorn", "heroku/gunicorn.conf.py"} <= set(included)
+    needed = {"heroku/serve-gunicorn", "heroku/gunicorn.conf.py", "heroku/worker.py"}
+    assert needed <= set(included)
 
 
 def test_compose_runs_it_as_a_dyno() -> None:
@@ -28,14 +29,14 @@ def test_compose_runs_it_as_a_dyno() -> None:
 
 
 def test_heroku_builds_from_the_root() -> None:
-    """heroku.yml names a Dockerfile beside it: Heroku's build sees that folder and nothing else."""
-    manifest = yaml.safe_load((REPOSITORY / "heroku.yml").read_text())
+    """heroku.yml names a Dockerfile beside it: both are for the root of what Heroku builds."""
+    manifest = yaml.safe_load((REPOSITORY / "heroku/heroku.yml").read_text())
 
     assert manifest == {"build": {"docker": {"web": "Dockerfile"}}}
 
 
 def test_app_is_on_the_container_stack() -> None:
     """app.json makes an app that takes images."""
-    app = json.loads((REPOSITORY / "app.json").read_text())
+    app = json.loads((REPOSITORY / "heroku/app.json").read_text())
 
     assert app["stack"] == "container"

@@ -1,11 +1,12 @@
 """What gunicorn.conf.py makes of a machine."""
 
 import runpy
+import sys
 from typing import Any
 
 import pytest
 
-from antbee.serving.settings import read_settings
+from antbee.machine import MB, cores, limits_of_worker, memory_limit, workers_that_fit
 from tests.conftest import REPOSITORY
 
 CONF = REPOSITORY / "heroku/gunicorn.conf.py"
@@ -14,45 +15,21 @@ CONF = REPOSITORY / "heroku/gunicorn.conf.py"
 @pytest.fixture
 def conf(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Run the settings' file with nothing set, and return all that it defines."""
+    monkeypatch.setattr("sys.path", [*sys.path])
     for name in ("WEB_CONCURRENCY", "PORT", "PROMETHEUS_MULTIPROC_DIR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("os.environ", {})
     return runpy.run_path(str(CONF))
 
 
-@pytest.mark.parametrize(
-    ("megabytes", "cores", "workers"),
-    [
-        (256, 1, 1),
-        (512, 1, 1),
-        (536, 8, 1),
-        (1073, 8, 2),
-        (2684, 4, 4),
-        (2684, 8, 5),
-        (15032, 8, 8),
-    ],
-)
-def test_workers_fit_the_memory(
-    conf: dict[str, Any], megabytes: int, cores: int, workers: int
-) -> None:
-    """One worker a core, as far as the memory goes, and never none."""
-    assert workers == conf["default_workers"](megabytes, cores)
+def test_a_worker_gets_its_share_of_this_machine(conf: dict[str, Any]) -> None:
+    """What `antbee.machine` says of this machine's memory and cores is what a worker reads."""
+    memory = memory_limit() // MB
+    workers = workers_that_fit(memory, cores())
+    set_here = conf["os"].environ
 
-
-@pytest.mark.parametrize("megabytes", [536, 1073, 2684, 15032])
-@pytest.mark.parametrize("cores", [1, 2, 8])
-def test_limits_fit_the_memory(conf: dict[str, Any], megabytes: int, cores: int) -> None:
-    """The uploads, and one large picture, of every worker fit in what the workers leave."""
-    workers = conf["default_workers"](megabytes, cores)
-    limits = conf["limits"](megabytes, workers, cores)
-    settings = read_settings(limits)
-    large = settings.max_megapixels * conf["BYTES_A_PIXEL"]
-    small = conf["SMALL_MB"] * settings.threads
-
-    needed = workers * (conf["WORKER_MB"] + settings.uploads_mb + large + small)
-    assert needed + conf["MASTER_MB"] <= megabytes
-    assert settings.max_megapixels >= 12.2  # 4032 by 3024, as telephones take them
-    assert settings.threads * workers <= max(cores, workers)
+    assert conf["workers"] == workers
+    assert limits_of_worker(memory, workers, cores()).items() <= set_here.items()
 
 
 def test_environment_wins(monkeypatch: pytest.MonkeyPatch) -> None:

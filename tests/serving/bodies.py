@@ -1,4 +1,4 @@
-"""Bodies of requests, and what the handler makes of them."""
+"""Bodies of requests, and what is read from them."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Mapping
@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.types import Message
 
 from antbee.errors import RequestError
-from antbee.serving.handler import Sent, picture_bytes, pictures
+from antbee.serving.body import Source, read_picture, read_pictures
 
 LIMIT = 100_000
 Body = bytes | Iterable[bytes]
@@ -19,12 +19,12 @@ Result = TypeVar("Result")
 
 def read(body: Body, headers: Headers = None, limit: int = LIMIT) -> bytes:
     """Read the one picture of a body that arrives in one or several chunks."""
-    return run(body, headers, lambda request: picture_bytes(request, limit))
+    return run(body, headers, lambda request: read_picture(request, limit))
 
 
-def read_many(body: Body, headers: Headers = None, most: int = 3) -> list[Sent]:
+def read_many(body: Body, headers: Headers = None, most: int = 3) -> list[Source]:
     """Read the pictures of a body."""
-    return run(body, headers, lambda request: pictures(request, LIMIT, most))
+    return run(body, headers, lambda request: read_pictures(request, LIMIT, most))
 
 
 def run(

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from antbee.errors import RequestError
-from antbee.serving.download import Downloader
+from antbee.serving.fetch import Downloader
 from tests.serving.site import NAME, Answer, Site, site, trusting
 
 URL = f"https://{NAME}/ant.jpg"

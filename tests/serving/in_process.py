@@ -12,9 +12,8 @@ from starlette.applications import Starlette
 from antbee.artifact import PackedModel
 from antbee.serving.api import Api
 from antbee.serving.app import create_app
-from antbee.serving.handler import Fetch
-from antbee.serving.metrics import Metrics
-from antbee.serving.routes import Routes
+from antbee.serving.body import Fetch
+from antbee.serving.observe import Metrics
 from antbee.serving.settings import Settings
 
 SETTINGS = Settings(threads=2, queue=4)
@@ -29,8 +28,7 @@ class Server:
     ) -> None:
         self.metrics = Metrics()
         self.api = Api(packed, "x:1", settings, self.metrics, fetch)
-        routes = Routes(lambda: self.api, self.metrics, settings).all()
-        self.app = create_app(Starlette(), routes, [], self.metrics, settings)
+        self.app = create_app(Starlette(), lambda: self.api, [], self.metrics, settings)
 
     @asynccontextmanager
     async def client(self) -> AsyncIterator[httpx.AsyncClient]:

@@ -11,9 +11,8 @@ import httpx
 import pytest
 
 from antbee.errors import RequestError
-from antbee.serving.address import Endpoint, is_public, look_up
-from antbee.serving.download import Downloader
-from tests.conftest import StartServer
+from antbee.serving.fetch import Downloader, Endpoint, is_public, look_up
+from tests.conftest import KEY, Server
 from tests.serving.site import NAME, Trap, trusting
 
 pytestmark = pytest.mark.usefixtures("no_network")
@@ -147,16 +146,18 @@ def test_names_are_looked_up_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     assert asked == [(f"{NAME}.", 443)]
 
 
-def test_a_server_that_fetches_reaches_nothing_inside(
-    start_server: StartServer, trap: Trap
-) -> None:
+@pytest.mark.xdist_group("server")
+def test_a_server_that_fetches_reaches_nothing_inside(guarded: Server, trap: Trap) -> None:
     """A real server that may fetch refuses what is not public, with a message that says how."""
     hosts = ("127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]", "2130706433", "0x7f.1")
-    with start_server(ANTBEE_ALLOW_URLS="on") as server:
-        answers = [
-            httpx.post(f"{server.url}/predict", json={"url": f"https://{host}:{trap.port}/"})
-            for host in hosts
-        ]
+    answers = [
+        httpx.post(
+            f"{guarded.url}/predict",
+            json={"url": f"https://{host}:{trap.port}/"},
+            headers={"Authorization": f"Bearer {KEY}"},
+        )
+        for host in hosts
+    ]
 
     errors = [(one.status_code, one.json()["error"]) for one in answers]
     assert {(status, error["code"]) for status, error in errors} == {(400, "url_not_allowed")}

@@ -11,14 +11,13 @@ from dataclasses import replace
 import httpx
 import numpy as np
 import pytest
-from starlette.requests import Request
-from starlette.types import Message
+from starlette.types import Message, Scope
 
 from antbee.artifact import PackedModel
 from antbee.calibration import Calibration
 from antbee.errors import RequestError
 from antbee.predictor import Prediction
-from antbee.serving.classifier import Check
+from antbee.serving.pool import Check
 from antbee.serving.settings import Settings
 from tests.conftest import LABELS, encode, noise
 from tests.serving.in_process import SETTINGS, Json, Server, coded
@@ -187,9 +186,9 @@ def test_late_pictures_fail_alone(
 
 
 def test_busy_server_refuses_many_as_it_refuses_one(packed: PackedModel) -> None:
-    """Without a free place the whole request gets 429."""
+    """Without a free ticket the whole request gets 429."""
     server = Server(packed, Settings(threads=1, queue=0))
-    with server.api._pool.place():
+    with server.api._pool.ticket():
         answer = server.post("/v1/predict", json=images(coded(b"x")))
 
     assert (answer.status_code, answer.headers["retry-after"]) == (429, "1")
@@ -243,7 +242,7 @@ def test_addresses_are_refused_one_by_one(server: Server, jpeg: bytes) -> None:
 def test_work_ends_when_the_client_leaves(
     packed: PackedModel, slow: Callable[[Server, float], Slow], path: str
 ) -> None:
-    """When the client has left, what has not begun never does, and its places are free again."""
+    """When the client has left, what has not begun never does, and its tickets are free again."""
     server = Server(packed, Settings(threads=1, queue=1))
     predict = slow(server, 0.1)
     body = json.dumps(images(*[coded(b"x")] * 9)).encode() if path == "/v1/predict" else b"x"
@@ -256,13 +255,22 @@ def test_work_ends_when_the_client_leaves(
         return {"type": "http.disconnect"}
 
     async def leave() -> int:
-        scope = {"type": "http", "method": "POST", "path": path, "headers": []}
-        many = path == "/v1/predict"
-        answer = server.api.predict_many if many else server.api.predict
-        status = (await answer(Request(scope, receive))).status_code
+        scope: Scope = {
+            "type": "http",
+            "method": "POST",
+            "path": path,
+            "headers": [],
+            "client": None,
+        }
+        sent: list[Message] = []
+
+        async def send(message: Message) -> None:
+            sent.append(message)
+
+        await server.app({**scope, "query_string": b""}, receive, send)
         await asyncio.sleep(0.3)
-        with server.api._pool.place(), server.api._pool.place():
-            return status
+        with server.api._pool.ticket(), server.api._pool.ticket():
+            return int(sent[0]["status"])
 
     assert asyncio.run(leave()) == 499
     assert predict.done == []

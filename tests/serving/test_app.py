@@ -15,10 +15,10 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import Message
 
+from antbee.serving.api import Api
 from antbee.serving.app import create_app
-from antbee.serving.metrics import Metrics
+from antbee.serving.observe import JsonLines, Metrics
 from antbee.serving.settings import Settings
-from antbee.serving.telemetry import LINES
 
 SETTINGS = Settings(max_body_mb=0.001)
 ORIGIN = "https://pages.example"
@@ -41,7 +41,12 @@ def build(
     ours = [Route("/hello", hello), Route("/broken", broken), Route("/livez", hello)]
     theirs = [Route("/", broken), Route("/predict", hello), Route("/schema.json", hello)]
     app = bentoml_app or Starlette(routes=theirs)
-    return create_app(app, ours, [Route("/", hello)], metrics, settings)
+    return create_app(app, no_service, [Route("/", hello)], metrics, settings, ours)
+
+
+def no_service() -> Api:
+    """Fail where a route asks for a service that these tests have not."""
+    pytest.fail("no service")
 
 
 def ask(path: str, method: str = "GET", **headers: str) -> httpx.Response:
@@ -133,13 +138,9 @@ def test_odd_request_id_is_replaced(sent: str) -> None:
 
 def test_one_line_a_request(caplog: pytest.LogCaptureFixture) -> None:
     """The access log has one line a request: method, path, status, bytes, id, milliseconds."""
-    log = logging.getLogger("antbee.access")
-    log.addHandler(caplog.handler)
-    try:
+    with caplog.at_level(logging.INFO, "antbee.access"):
         ask("/hello", **{"X-Request-ID": "me"})
         ask("/a%0Ab")
-    finally:
-        log.removeHandler(caplog.handler)
 
     first, second = (record.getMessage() for record in caplog.records)
     assert first.startswith("127.0.0.1 GET /hello 200 5B id=me ")
@@ -147,20 +148,11 @@ def test_one_line_a_request(caplog: pytest.LogCaptureFixture) -> None:
     assert second.startswith("127.0.0.1 GET /a%0Ab 404 ")
 
 
-def test_access_log_in_json() -> None:
+def test_access_log_in_json(caplog: pytest.LogCaptureFixture) -> None:
     """A line in JSON says what a plain one does, in an object, and when."""
-    lines: list[str] = []
-
-    class Keep(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            lines.append(LINES["json"].format(record))
-
-    log, handler = logging.getLogger("antbee.access"), Keep()
-    log.addHandler(handler)
-    try:
+    with caplog.at_level(logging.INFO, "antbee.access"):
         ask("/hello", **{"X-Request-ID": "me"})
-    finally:
-        log.removeHandler(handler)
+    lines = map(JsonLines().format, caplog.records)
     (line,) = map(json.loads, lines)
 
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", line.pop("time"))

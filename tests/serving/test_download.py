@@ -8,8 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from antbee.errors import RequestError
-from antbee.serving import download
-from antbee.serving.address import Endpoint
+from antbee.serving.fetch import Endpoint, PinnedResolver
 from tests.serving.downloads import LIMIT, URL, downloader, fetch, refusal, visit
 from tests.serving.site import NAME, Site, Trap, ok, raw, trap
 
@@ -103,7 +102,7 @@ def test_a_name_is_resolved_once(trap: Trap) -> None:
 def test_no_other_name_is_answered_for() -> None:
     """Whatever else the HTTP library might ask for, it gets the addresses of no other name."""
     # No request leads here: this is what holds if one ever did.
-    pinned = download._Pinned(NAME, [("127.0.0.1", 443)])
+    pinned = PinnedResolver(NAME, [("127.0.0.1", 443)])
 
     with pytest.raises(OSError, match="not checked"):
         asyncio.run(pinned.resolve("other.example"))

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from antbee.errors import RequestError
-from antbee.serving.address import Endpoint
+from antbee.serving.fetch import Endpoint
 from tests.serving.downloads import URL, downloader, refusal, visit
 from tests.serving.site import Answer, Site, ok, raw
 

@@ -4,21 +4,17 @@ import base64
 import json
 from dataclasses import replace
 
-import pytest
 from openapi_spec_validator import validate
 
 from antbee.errors import STATUS
 from antbee.images import decode_image
-from antbee.serving import page
-from antbee.serving.auth import OPEN
-from antbee.serving.metrics import Metrics
-from antbee.serving.openapi import EXAMPLE, document
-from antbee.serving.routes import Routes
+from antbee.serving import assets
+from antbee.serving.app import KEYLESS, ROUTES
+from antbee.serving.openapi import describe
 from antbee.serving.settings import Settings
 
 SETTINGS = Settings(threads=1, queue=1)
-DOCUMENT = document("name:version", ("a", "b"), SETTINGS)
-ROUTES = Routes(lambda: pytest.fail("no service"), Metrics(), SETTINGS).all()
+DOCUMENT = describe("name:version", ("a", "b"), SETTINGS)
 
 
 def test_document_is_valid() -> None:
@@ -30,7 +26,7 @@ def test_every_route_is_described() -> None:
     """Each route of the service has its entry, with its own method; the page's files have none."""
     expected = {
         (route.path, method.lower())
-        for route in (*ROUTES, *page.routes)
+        for route in (*ROUTES, *assets.routes)
         for method in set(route.methods or ()) - {"HEAD"}
         if not route.path.startswith("/page/")
     }
@@ -41,12 +37,13 @@ def test_every_route_is_described() -> None:
 
 def test_example_is_a_picture() -> None:
     """The picture to try with is one that is read."""
-    assert decode_image(base64.b64decode(EXAMPLE)).size == (16, 16)
+    sent = DOCUMENT["paths"]["/predict"]["post"]["requestBody"]["content"]["application/json"]
+    assert decode_image(base64.b64decode(sent["example"]["data"])).size == (16, 16)
 
 
 def test_key_is_asked_for_where_it_is_needed() -> None:
     """A server with a key says which routes need it; one without does not mention any."""
-    locked = document("name:version", ("a", "b"), replace(SETTINGS, api_key="k"))
+    locked = describe("name:version", ("a", "b"), replace(SETTINGS, api_key="k"))
     validate(locked)
     needed = {
         path
@@ -56,7 +53,7 @@ def test_key_is_asked_for_where_it_is_needed() -> None:
     }
 
     assert needed == {"/predict", "/v1/predict", "/explain", "/model", "/docs.json", "/metrics"}
-    assert needed.isdisjoint(OPEN)
+    assert needed.isdisjoint(KEYLESS)
     for path in needed:
         for operation in locked["paths"][path].values():
             assert "401" in operation["responses"]
@@ -66,7 +63,7 @@ def test_key_is_asked_for_where_it_is_needed() -> None:
 def test_limits_are_the_server_s() -> None:
     """Clients learn how many pictures a request may have, and that addresses are fetched, if so."""
     many, fetching = (
-        document("name:version", ("a", "b"), replace(SETTINGS, **given))
+        describe("name:version", ("a", "b"), replace(SETTINGS, **given))
         for given in ({"max_images": 7}, {"allow_urls": True})
     )
     content = many["paths"]["/v1/predict"]["post"]["requestBody"]["content"]

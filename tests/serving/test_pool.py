@@ -1,26 +1,25 @@
-"""Threads and the requests held for them."""
+"""The threads, and the requests and bodies that wait for them."""
 
 import asyncio
 import contextlib
 import threading
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import pytest
 
 from antbee.errors import RequestError
-from antbee.serving.pool import Place, Pool
+from antbee.serving.pool import Check, Pool, Uploads
 
 
 def run(pool: Pool, work: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever the work returns
-    """Run work in a place of its own."""
+    """Run work with a ticket of its own."""
 
-    async def hold() -> Any:  # noqa: ANN401 - likewise
-        with pool.place() as place:
-            return await place.run(work)
+    async def admitted() -> Any:  # noqa: ANN401 - likewise
+        with pool.ticket() as ticket:
+            return await ticket.run(lambda _: work())
 
-    return asyncio.run(hold())
+    return asyncio.run(admitted())
 
 
 def test_work_runs_on_a_thread() -> None:
@@ -28,14 +27,14 @@ def test_work_runs_on_a_thread() -> None:
     assert run(Pool(1, 0), lambda: threading.current_thread().name).startswith("picture")
 
 
-def test_places_are_threads_and_queue() -> None:
-    """As many requests are held as there are threads and places in the queue, and no more."""
+def test_tickets_are_threads_and_queue() -> None:
+    """As many requests are admitted as run and wait, and no more."""
     pool = Pool(2, 1)
     with contextlib.ExitStack() as held:
         for _ in range(3):
-            held.enter_context(pool.place())
+            held.enter_context(pool.ticket())
 
-        with pytest.raises(RequestError) as caught, pool.place():
+        with pytest.raises(RequestError) as caught, pool.ticket():
             pass
 
     assert caught.value.code == "overloaded"
@@ -51,54 +50,54 @@ def test_places_are_threads_and_queue() -> None:
         (1, 0, 0, 32, 1),
     ],
 )
-def test_many_pictures_take_few_places(
+def test_many_pictures_take_few_tickets(
     threads: int, queue: int, taken: int, wanted: int, expected: int
 ) -> None:
-    """Many pictures get a place a thread at most, and beyond the first only what others leave."""
+    """Many pictures get a ticket a thread at most, and beyond the first only what others leave."""
     pool = Pool(threads, queue)
     with contextlib.ExitStack() as held:
         for _ in range(taken):
-            held.enter_context(pool.place())
+            held.enter_context(pool.ticket())
 
-        assert len(held.enter_context(pool.places(wanted))) == expected
+        assert len(held.enter_context(pool.tickets(wanted))) == expected
 
 
-def test_many_pictures_are_refused_where_there_is_no_place() -> None:
-    """Without any place, many pictures are refused like one; afterwards all places are free."""
+def test_many_pictures_are_refused_where_there_is_no_ticket() -> None:
+    """Without any ticket, many pictures are refused like one; afterwards all are free."""
     pool = Pool(1, 1)
-    with pool.places(9), pool.place(), pytest.raises(RequestError) as caught, pool.places(9):
+    with pool.tickets(9), pool.ticket(), pytest.raises(RequestError) as caught, pool.tickets(9):
         pass
 
     assert caught.value.code == "overloaded"
-    with pool.place(), pool.place():
+    with pool.ticket(), pool.ticket():
         pass
 
 
-def test_a_place_is_used_again_and_again() -> None:
-    """Work after work runs in one place, also after work that failed."""
+def test_a_ticket_is_used_again_and_again() -> None:
+    """Work after work runs with one ticket, also after work that failed."""
     pool, checked = Pool(1, 0), []
 
-    def work(place: Place) -> None:
-        place.check()
-        checked.append(place)
+    def work(check: Check) -> None:
+        check()
+        checked.append(check)
 
     async def several() -> None:
-        with pool.place() as place:
+        with pool.ticket() as ticket:
             with pytest.raises(ZeroDivisionError):
-                await place.run(lambda: 1 // 0)
+                await ticket.run(lambda _: 1 // 0)
             for _ in range(2):
-                await place.run(partial(work, place))
+                await ticket.run(work)
 
     asyncio.run(several())
 
     assert len(checked) == 2
 
 
-def test_a_place_is_given_back() -> None:
+def test_a_ticket_is_given_back() -> None:
     """A request that ends, well or badly, makes room for another."""
     pool = Pool(1, 0)
     for _ in range(3):
-        with contextlib.suppress(ValueError), pool.place():
+        with contextlib.suppress(ValueError), pool.ticket():
             raise ValueError
 
 
@@ -107,12 +106,12 @@ def test_work_given_up_never_starts() -> None:
     pool, ran, release = Pool(1, 8), [], threading.Event()
 
     async def give_up() -> None:
-        with pool.place() as busy, pool.place() as late:
-            running = asyncio.create_task(busy.run(release.wait))
+        with pool.ticket() as busy, pool.ticket() as late:
+            running = asyncio.create_task(busy.run(lambda _: release.wait()))
             await asyncio.sleep(0.05)
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.05):
-                    await late.run(lambda: ran.append("late"))
+                    await late.run(lambda _: ran.append("late"))
             release.set()
             await running
 
@@ -128,14 +127,14 @@ def test_running_work_ends_at_its_next_step() -> None:
     reached, release = threading.Event(), threading.Event()
 
     async def give_up() -> None:
-        with contextlib.suppress(TimeoutError), pool.place() as place:
+        with contextlib.suppress(TimeoutError), pool.ticket() as ticket:
             async with asyncio.timeout(0.05):
-                await place.run(lambda: steps(place))
+                await ticket.run(steps)
 
-    def steps(place: Place) -> None:
+    def steps(check: Check) -> None:
         reached.set()
         release.wait()
-        place.check()
+        check()
         went_on.set()
 
     asyncio.run(give_up())
@@ -146,19 +145,52 @@ def test_running_work_ends_at_its_next_step() -> None:
     assert not went_on.is_set()
 
 
-def test_a_place_is_held_until_the_thread_is_free() -> None:
+def test_a_ticket_is_taken_until_the_thread_is_free() -> None:
     """A thread that still works for a request given up is no room for another request."""
     pool, release = Pool(1, 0), threading.Event()
 
     async def give_up() -> None:
-        with contextlib.suppress(TimeoutError), pool.place() as place:
+        with contextlib.suppress(TimeoutError), pool.ticket() as ticket:
             async with asyncio.timeout(0.05):
-                await place.run(release.wait)
-        with pytest.raises(RequestError), pool.place():
+                await ticket.run(lambda _: release.wait())
+        with pytest.raises(RequestError), pool.ticket():
             pass
         release.set()
         await asyncio.sleep(0.1)
-        with pool.place():
+        with pool.ticket():
             pass
 
     asyncio.run(give_up())
+
+
+def test_waiting_is_told() -> None:
+    """How long work waited for its thread is told once for each piece."""
+    waits: list[float] = []
+    run(Pool(1, 0, waits.append), lambda: None)
+
+    assert len(waits) == 1
+    assert 0 <= waits[0] < 60
+
+
+def test_limit_is_for_all_together() -> None:
+    """Bodies are taken up to the limit; the piece that would go beyond it is refused."""
+    uploads = Uploads(100)
+    with uploads.upload() as first, uploads.upload() as second:
+        first(60)
+        second(40)
+
+        with pytest.raises(RequestError) as caught:
+            second(1)
+
+    assert caught.value.code == "overloaded"
+
+
+def test_a_body_makes_room_when_its_request_ends() -> None:
+    """What a request took is free again after it, however it ended."""
+    uploads = Uploads(100)
+    for size in (100, 101, 100):
+        with contextlib.suppress(RequestError), uploads.upload() as reserve:
+            reserve(size)
+
+    with uploads.upload() as reserve:
+        reserve(100)

@@ -17,8 +17,8 @@ from antbee.errors import CheckpointError, DataError
 from antbee.training.checkpoint import load_checkpoint
 from antbee.training.data import check_pictures
 from antbee.training.folder import locked
-from antbee.training.interrupt import Stop
 from antbee.training.start import begin_run, resume_run
+from antbee.training.terminal import Stop
 from tests.training.conftest import (
     measured,
     random_start,

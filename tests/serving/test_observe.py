@@ -1,6 +1,6 @@
 """What the server counts."""
 
-from antbee.serving.metrics import Metrics
+from antbee.serving.observe import Metrics
 
 
 def test_predictions_and_rejections() -> None:

@@ -1,4 +1,8 @@
-"""The shapes of a request and an answer, as BentoML's schema and clients know them."""
+"""Where the service meets BentoML: the shapes of a request and an answer, and ASGI.
+
+Other servers than `bentoml serve` run the application that `app` loads:
+gunicorn -k asgi "antbee.serving.bento_io:app('ant_bee_classifier:latest')"
+"""
 
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, cast
@@ -7,6 +11,7 @@ import bentoml
 from bentoml.validators import ContentType
 from pydantic import BaseModel
 from starlette.requests import Request
+from starlette.types import ASGIApp
 
 
 class Picture(bentoml.IODescriptor):
@@ -41,3 +46,9 @@ class Answer(BaseModel):
     probability: float
     probabilities: dict[str, float]
     model: str
+
+
+def app(bento: str = ".") -> ASGIApp:
+    """Load a bento by its tag, or the service in a folder."""
+    asgi: ASGIApp = bentoml.load(bento).to_asgi()  # type: ignore[union-attr]  # no legacy service
+    return asgi

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from starlette.applications import Starlette
 
-from antbee.serving.page import FOLDER, PAGES, TYPES, routes
+from antbee.serving.assets import FOLDER, PAGES, TYPES, routes
 from tests.conftest import REPOSITORY
 
 PATHS = [route.path for route in routes]
@@ -122,8 +122,9 @@ def test_files_go_into_the_bento_and_the_wheel() -> None:
     bento = yaml.safe_load((REPOSITORY / "bentofile.yaml").read_text())
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
 
-    assert "antbee/serving/page/*" in bento["include"]
-    assert project["tool"]["setuptools"]["package-data"]["antbee.serving"] == ["page/*"]
+    assert {"antbee/serving/page/*", "antbee/serving/openapi.yaml"} <= set(bento["include"])
+    packed = project["tool"]["setuptools"]["package-data"]["antbee.serving"]
+    assert packed == ["openapi.yaml", "page/*"]
 
 
 def contrast(one: str, other: str, theme: int) -> float:

@@ -61,21 +61,19 @@ class File:
     async def answer(self, request: Request) -> Response:
         """Answer with the file, or that the client has it already."""
         headers = {**_HEADERS, "ETag": self._tag}
-        if self._is_known(request.headers.get("if-none-match", "")):
+        known = request.headers.get("if-none-match", "").split(",")
+        # A proxy that compresses on the way makes the tag a weak one.
+        if self._tag in (tag.strip().removeprefix("W/") for tag in known):
             return Response(status_code=304, headers=headers)
         return Response(self._content, headers=headers, media_type=self._type)
 
-    def _is_known(self, tags: str) -> bool:
-        # A proxy that compresses on the way makes the tag a weak one.
-        return self._tag in (tag.strip().removeprefix("W/") for tag in tags.split(","))
 
-
-def _routes() -> list[Route]:
-    assets = sorted(path for path in FOLDER.iterdir() if path.suffix in TYPES.keys() - {".html"})
-    paths = {f"/page/{path.name}": path for path in assets}
-    paths |= {route: FOLDER / name for route, name in PAGES.items()}
-    return [Route(route, File(path).answer, methods=["GET"]) for route, path in paths.items()]
-
-
-routes: Final = _routes()
+_FILES: Final = {f"/page/{path.name}": path for path in sorted(FOLDER.iterdir())} | {
+    route: FOLDER / name for route, name in PAGES.items()
+}
+routes: Final = [
+    Route(route, File(path).answer, methods=["GET"])
+    for route, path in _FILES.items()
+    if path.suffix in TYPES and (route in PAGES or path.suffix != ".html")
+]
 """One for each file, so that the metrics know their names."""

@@ -6,25 +6,20 @@ Knows HTTP bodies; knows nothing of pixels beyond a file's first bytes, and noth
 import base64
 import binascii
 import json
-import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
-from starlette.datastructures import FormData, UploadFile
+from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from antbee.errors import RequestError
 from antbee.images import looks_like_image
 
-# A broken form is the client's mistake and is answered; it is no news for the server's log.
-logging.getLogger("python_multipart").setLevel(logging.ERROR)
-
-Found = TypeVar("Found")
 Fetch = Callable[[str], Awaitable[bytes]]
 """Downloads what lies at an address; raises `RequestError`."""
-Hold = Callable[[int], None]
+Reserve = Callable[[int], None]
 """Is told of every piece's length as it arrives; what it raises ends the upload."""
 
 MOST_FILES: Final = 1000
@@ -37,13 +32,13 @@ _HOW_MANY: Final = (
 
 
 @dataclass(frozen=True)
-class Coded:
+class Base64Picture:
     """A picture in base64, or as a data URL."""
 
     text: str
 
-    def data(self) -> bytes:
-        """Decode it.
+    def decode(self) -> bytes:
+        """Decode it to a picture's bytes.
 
         Raises:
             RequestError: `invalid_base64` or `empty_body`.
@@ -60,34 +55,34 @@ class Coded:
 
 
 @dataclass(frozen=True)
-class Link:
+class LinkedPicture:
     """A picture that lies at an address."""
 
     url: str
 
-    async def data(self, fetch: Fetch | None, hold: Hold) -> bytes:
+    async def download(self, fetch: Fetch | None, reserve: Reserve) -> bytes:
         """Download it.
 
         Args:
             fetch: how; None where this server fetches nothing.
-            hold: told of its length.
+            reserve: told of its length.
 
         Raises:
-            RequestError: `url_not_allowed`, and what `fetch` and `hold` raise.
+            RequestError: `url_not_allowed`, and what `fetch` and `reserve` raise.
         """
         if fetch is None:
             raise RequestError("url_not_allowed", f"this server fetches no addresses: {_HOW}")
         data = await fetch(self.url)
-        hold(len(data))
+        reserve(len(data))
         return data
 
 
-Sent = bytes | Coded | Link | RequestError
+Source = bytes | Base64Picture | LinkedPicture | RequestError
 """One of several pictures: its bytes, what they must be made of, or what is wrong with it."""
 
 
-async def picture_bytes(
-    request: Request, max_body: int, hold: Hold = lambda _: None, fetch: Fetch | None = None
+async def read_picture(
+    request: Request, max_body: int, reserve: Reserve = lambda _: None, fetch: Fetch | None = None
 ) -> bytes:
     """Read the one picture of a request.
 
@@ -97,31 +92,42 @@ async def picture_bytes(
     Args:
         request: its body is not read yet.
         max_body: the largest body in bytes, however its length is announced.
-        hold: told of the body's pieces.
+        reserve: told of the body's pieces.
         fetch: downloads an address; None to refuse them.
 
     Raises:
         RequestError: `empty_body`, `body_too_large`, `no_image`, `too_many_images`,
-            `invalid_json`, `invalid_base64`, `url_not_allowed`, or what `fetch` and `hold` raise.
+            `invalid_json`, `invalid_base64`, `url_not_allowed`, or what `fetch` and `reserve`
+            raise.
     """
-    body = await read_body(request, max_body, hold)
+    body = await read_body(request, max_body, reserve)
     if not body:
         raise RequestError("empty_body", f"the request has no body: {_HOW}")
     # What the body is counts for more than what its Content-Type says it is.
     if looks_like_image(body):
         return body
-    content_type = request.headers.get("content-type", "").lower()
-    if _is_form(content_type):
-        return _only(await _files(request, body, _HOW))
-    if _is_json(content_type, body):
-        sent = _sent(_parsed(body, _HOW))
-        return sent.data() if isinstance(sent, Coded) else await sent.data(fetch, hold)
+    if _is_form(request):
+        files = await _read_form(request, body, _HOW)
+        if not files:
+            raise RequestError("no_image", "the form has no file in it: send one as -F image=@FILE")
+        if len(files) > 1:
+            message = f"the form has {len(files)} files: send one, or all of them to /v1/predict"
+            raise RequestError("too_many_images", message)
+        if not files[0]:
+            raise _empty_file()
+        return files[0]
+    media_type = request.headers.get("content-type", "").lower().partition(";")[0].strip()
+    if media_type.endswith(("/json", "+json")) or body.lstrip().startswith(b"{"):
+        source = _to_source(_parse_json(body, _HOW))
+        if isinstance(source, LinkedPicture):
+            return await source.download(fetch, reserve)
+        return source.decode()
     return body
 
 
-async def pictures(
-    request: Request, max_body: int, max_images: int, hold: Hold = lambda _: None
-) -> list[Sent]:
+async def read_pictures(
+    request: Request, max_body: int, max_images: int, reserve: Reserve = lambda _: None
+) -> list[Source]:
     """Read the pictures of a request for many.
 
     Accepts a form with files in fields of any names, and JSON with a list under `images`, each
@@ -131,67 +137,82 @@ async def pictures(
         request: its body is not read yet.
         max_body: the largest body in bytes, all pictures together.
         max_images: the most pictures; there is one at least.
-        hold: told of the body's pieces.
+        reserve: told of the body's pieces.
 
     Returns:
         One for each, in order; one that is wrong by itself is the `RequestError` that says so.
 
     Raises:
         RequestError: `empty_body`, `body_too_large`, `no_image`, `too_many_images`, `invalid_json`,
-            or what `hold` raises.
+            or what `reserve` raises.
     """
-    body = await read_body(request, max_body, hold)
+    body = await read_body(request, max_body, reserve)
     if not body:
         raise RequestError("empty_body", f"the request has no body: {_HOW_MANY}")
-    if _is_form(request.headers.get("content-type", "").lower()):
-        files = _counted(await _files(request, body, _HOW_MANY), max_images)
-        return [_checked(data) for data in files]
-    entries = _counted(_entries(_parsed(body, _HOW_MANY)), max_images)
-    return [_sent_or_error(entry) for entry in entries]
+    form = _is_form(request)
+    if form:
+        found: list[Any] = await _read_form(request, body, _HOW_MANY)
+    else:
+        content = _parse_json(body, _HOW_MANY)
+        if not (
+            isinstance(content, dict)
+            and set(content) == {"images"}
+            and isinstance(content["images"], list)
+        ):
+            message = f'the JSON must be {{"images": […]}} and nothing else: {_HOW_MANY}'
+            raise RequestError("invalid_json", message)
+        found = content["images"]
+    # Before anything is made of them: a body may hold millions of wrong ones.
+    if not found:
+        raise RequestError("no_image", f"there is no picture in the request: {_HOW_MANY}")
+    if len(found) > max_images:
+        message = f"there are {len(found)} pictures: send at most {max_images} in a request"
+        raise RequestError("too_many_images", message)
+    if form:
+        return [data or _empty_file() for data in found]
+    sources: list[Source] = []
+    for entry in found:
+        try:
+            sources.append(_to_source(entry))
+        except RequestError as error:
+            sources.append(error)
+    return sources
 
 
-async def read_body(request: Request, max_body: int, hold: Hold) -> bytes:
+async def read_body(request: Request, max_body: int, reserve: Reserve) -> bytes:
     """Read a body of at most `max_body` bytes; a longer one is refused as soon as that is known.
 
     Raises:
         RequestError: `body_too_large`.
     """
+    megabytes = f"{max_body / 1e6:g} MB"
+    message = f"the body is larger than {megabytes}: send smaller pictures, or fewer at once"
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and int(announced) > max_body:
-        raise _too_large(max_body)
+        raise RequestError("body_too_large", message)
     chunks, size = [], 0
     async for chunk in request.stream():
-        hold(len(chunk))
+        reserve(len(chunk))
         chunks.append(chunk)
         size += len(chunk)
         if size > max_body:
-            raise _too_large(max_body)
+            raise RequestError("body_too_large", message)
     return b"".join(chunks)
 
 
-async def gone(request: Request) -> None:
-    """Return when the client has left; its body must have been read to the end."""
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-
-
-def _too_large(max_body: int) -> RequestError:
-    return RequestError(
-        "body_too_large",
-        f"the body is larger than {max_body / 1e6:g} MB: send smaller pictures, or fewer at once",
-    )
-
-
-def _is_form(content_type: str) -> bool:
+def _is_form(request: Request) -> bool:
+    content_type = request.headers.get("content-type", "").lower()
     return content_type.startswith("multipart/form-data") and "boundary=" in content_type
 
 
-def _is_json(content_type: str, body: bytes) -> bool:
-    media_type = content_type.partition(";")[0].strip()
-    return media_type.endswith(("/json", "+json")) or body.lstrip().startswith(b"{")
+class _MemoryParser(MultiPartParser):
+    # The body is in memory and bounded already: nothing a stranger sends is spooled to disk.
+    spool_max_size = 2**62
 
 
-async def _files(request: Request, body: bytes, how: str) -> list[bytes]:
+async def _read_form(request: Request, body: bytes, how: str) -> list[bytes]:
+    """Return the contents of a form's files, in order."""
+
     async def chunks() -> AsyncGenerator[bytes, None]:
         yield body
 
@@ -203,78 +224,29 @@ async def _files(request: Request, body: bytes, how: str) -> list[bytes]:
         message = f"the multipart body cannot be read ({error}): {how}"
         raise RequestError(code, message) from error
     try:
-        return await _contents(form)
+        return [await part.read() for _, part in form.multi_items() if isinstance(part, UploadFile)]
     finally:
         await form.close()
 
 
-async def _contents(form: FormData) -> list[bytes]:
-    return [await part.read() for _, part in form.multi_items() if isinstance(part, UploadFile)]
+def _empty_file() -> RequestError:
+    return RequestError("empty_body", "the file in the form is empty: send the whole picture")
 
 
-class _MemoryParser(MultiPartParser):
-    # The body is in memory and bounded already: nothing a stranger sends is spooled to disk.
-    spool_max_size = 2**62
-
-
-def _only(files: list[bytes]) -> bytes:
-    if not files:
-        raise RequestError("no_image", "the form has no file in it: send one as -F image=@FILE")
-    if len(files) > 1:
-        message = f"the form has {len(files)} files: send one, or all of them to /v1/predict"
-        raise RequestError("too_many_images", message)
-    checked = _checked(files[0])
-    if isinstance(checked, RequestError):
-        raise checked
-    return checked
-
-
-def _counted(found: list[Found], max_images: int) -> list[Found]:
-    # Before anything is made of them: a body may hold millions of wrong ones.
-    if not found:
-        raise RequestError("no_image", f"there is no picture in the request: {_HOW_MANY}")
-    if len(found) > max_images:
-        message = f"there are {len(found)} pictures: send at most {max_images} in a request"
-        raise RequestError("too_many_images", message)
-    return found
-
-
-def _checked(data: bytes) -> bytes | RequestError:
-    message = "the file in the form is empty: send the whole picture"
-    return data or RequestError("empty_body", message)
-
-
-def _parsed(body: bytes, how: str) -> Any:  # noqa: ANN401 - whatever JSON holds
+def _parse_json(body: bytes, how: str) -> Any:  # noqa: ANN401 - whatever JSON holds
     try:
         return json.loads(body)
     except (ValueError, RecursionError) as error:
         raise RequestError("invalid_json", f"the body is not valid JSON: {how}") from error
 
 
-def _entries(content: Any) -> list[Any]:  # noqa: ANN401 - whatever JSON holds
-    if isinstance(content, dict) and set(content) == {"images"}:
-        images = content["images"]
-        if isinstance(images, list):
-            return images
-    message = f'the JSON must be {{"images": […]}} and nothing else: {_HOW_MANY}'
-    raise RequestError("invalid_json", message)
-
-
-def _sent(content: Any) -> Coded | Link:  # noqa: ANN401 - whatever JSON holds
+def _to_source(content: Any) -> Base64Picture | LinkedPicture:  # noqa: ANN401 - likewise
+    """Tell what a JSON object sends."""
     if isinstance(content, dict) and len(content) == 1:
         ((name, value),) = content.items()
-        if name in ("data", "url") and not isinstance(value, str):
-            raise RequestError("invalid_json", f'"{name}" must be a string: {_HOW}')
-        if name == "data":
-            return Coded(value)
-        if name == "url":
-            return Link(value)
+        if name in ("data", "url"):
+            if not isinstance(value, str):
+                raise RequestError("invalid_json", f'"{name}" must be a string: {_HOW}')
+            return Base64Picture(value) if name == "data" else LinkedPicture(value)
     message = 'the JSON must be {"data": "<base64>"} or {"url": "https://…"} and nothing else'
     raise RequestError("invalid_json", message)
-
-
-def _sent_or_error(content: Any) -> Sent:  # noqa: ANN401 - whatever JSON holds
-    try:
-        return _sent(content)
-    except RequestError as error:
-        return error

@@ -6,8 +6,8 @@ import httpx
 import pytest
 from starlette.types import Message
 
-from antbee.serving.auth import KeyCheck
-from antbee.serving.metrics import Metrics
+from antbee.serving.app import KeyCheck
+from antbee.serving.observe import Metrics
 from antbee.serving.settings import Settings
 from tests.serving.test_app import ORIGIN, ask_app, build
 

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import free_port
+from tests.conftest import REPOSITORY, free_port
 
 APP = """
 import asyncio
-import antbee.serving.worker as worker
+import worker
 
 worker.PATIENCE, worker.NOTICE, worker.LINGER = 0.6, 0.5, 0.5
 eight = asyncio.Barrier(8)
@@ -40,10 +40,13 @@ class Gunicorn:
         (folder / "small.py").write_text(APP)
         self.port = free_port()
         self._connections: list[socket.socket] = []
-        command = [sys.executable, "-m", "gunicorn", "-k", "antbee.serving.worker.Worker"]
+        command = [sys.executable, "-m", "gunicorn", "-k", "worker.Worker"]
         bind = ["--no-control-socket", "--bind", f"127.0.0.1:{self.port}", "--chdir", str(folder)]
         self.process = subprocess.Popen(
-            [*command, *bind, *options, "small:app"], stderr=subprocess.DEVNULL, process_group=0
+            [*command, *bind, *options, "small:app"],
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY / "heroku")},
+            stderr=subprocess.DEVNULL,
+            process_group=0,
         )
 
     def connect(self, sent: bytes = b"") -> socket.socket:

@@ -1,0 +1,214 @@
+"""What operators see: the metrics of a process, a request's id, and its line in the access log.
+
+No label of a metric takes a value that a client can invent.
+"""
+
+import json
+import logging
+import os
+import random
+import re
+import time
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
+from prometheus_client.multiprocess import MultiProcessCollector
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
+PROBABILITIES: Final = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
+SECONDS: Final = (
+    *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
+    *(1.0, 2.5, 5.0, 10.0, 25.0),
+)
+DIRECTORY: Final = "PROMETHEUS_MULTIPROC_DIR"
+"""Where the processes of one server share their numbers, as prometheus_client names it."""
+PROBES: Final = frozenset({"/livez", "/readyz", "/health", "/healthz"})
+"""Paths that tell machines whether the server is there, and nothing else."""
+QUIET: Final = PROBES | {"/metrics"}
+"""Paths that machines ask every few seconds: counted, not logged."""
+OTHER: Final = "other"
+"""The metrics' name for every path that is not ours."""
+_ID: Final = b"x-request-id"
+_SANE_ID: Final = re.compile(rb"[\w.:/+=-]{1,128}")
+
+log = logging.getLogger("antbee.access")
+
+
+class Metrics:
+    """The counters of one process."""
+
+    def __init__(self) -> None:
+        self._registry = registry = CollectorRegistry()
+        self._requests = Counter(
+            "antbee_requests", "Requests answered", ["path", "status"], registry=registry
+        )
+        self._seconds = Histogram(
+            "antbee_request_seconds",
+            "From a request's headers to the end of its answer",
+            ["path"],
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self._stages = Histogram(
+            "antbee_stage_seconds",
+            "Where a picture's time goes: queue, decode, network, draw",
+            ["stage"],
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self._predictions = Counter(
+            "antbee_predictions", "Pictures classified", ["label"], registry=registry
+        )
+        self._probability = Histogram(
+            "antbee_probability",
+            "The probability of each prediction",
+            buckets=PROBABILITIES,
+            registry=registry,
+        )
+        self._rejections = Counter(
+            "antbee_rejections", "Requests refused", ["code"], registry=registry
+        )
+        self._in_flight = Gauge(
+            "antbee_pictures_in_flight",
+            "Pictures that are held, whether uploading, waiting or running",
+            multiprocess_mode="livesum",
+            registry=registry,
+        )
+
+    def answered(self, path: str, status: int, seconds: float) -> None:
+        """Count a request to one of our paths, or to `other`."""
+        self._requests.labels(path, status).inc()
+        self._seconds.labels(path).observe(seconds)
+
+    def predicted(self, label: str, probability: float) -> None:
+        """Count a prediction."""
+        self._predictions.labels(label).inc()
+        self._probability.observe(probability)
+
+    def rejected(self, code: str) -> None:
+        """Count a request that got an error of ours."""
+        self._rejections.labels(code).inc()
+
+    def waited(self, seconds: float) -> None:
+        """Note how long a picture waited for a thread."""
+        self._stages.labels("queue").observe(seconds)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time one stage of a picture's way."""
+        began = time.perf_counter()
+        yield
+        self._stages.labels(name).observe(time.perf_counter() - began)
+
+    @contextmanager
+    def in_flight(self, pictures: int = 1) -> Iterator[None]:
+        """Count pictures while the server has them."""
+        self._in_flight.inc(pictures)
+        try:
+            yield
+        finally:
+            self._in_flight.dec(pictures)
+
+    def exposition(self) -> bytes:
+        """Write the numbers of all processes in Prometheus's text format."""
+        if not os.environ.get(DIRECTORY):
+            return generate_latest(self._registry)
+        shared = CollectorRegistry()
+        MultiProcessCollector(shared)  # type: ignore[no-untyped-call]  # it ships no types
+        return generate_latest(shared)
+
+
+class Telemetry:
+    """ASGI middleware: an id for each request, its count in the metrics, its line in the log.
+
+    A sane `X-Request-ID` that the client or its router sent is kept, so that the lines of several
+    servers can be brought together; otherwise a random one is made. The answer carries it too.
+
+    Args:
+        app: what answers.
+        metrics: counts.
+        paths: those that the metrics may name.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, paths: Collection[str]) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._paths = paths
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began = time.perf_counter()
+        sent = (value for name, value in scope["headers"] if name == _ID)
+        # To tell requests apart, not to keep anything secret: the system need not be asked.
+        request_id = next(filter(_SANE_ID.fullmatch, sent), b"%016x" % random.getrandbits(64))
+        status, size = 500, 0
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status, size
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], (_ID, request_id)]
+            else:
+                size += len(message.get("body", b""))
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_id)
+        finally:
+            seconds = time.perf_counter() - began
+            path = scope["path"] if scope["path"] in self._paths else OTHER
+            self._metrics.answered(path, status, seconds)
+            if path not in QUIET:
+                fields = {
+                    "client": (scope["client"] or ("-",))[0],
+                    "method": scope["method"],
+                    # As it came: still percent-encoded, so that no address can forge a line.
+                    "path": scope.get("raw_path", b"-").decode("latin-1"),
+                    "status": status,
+                    "bytes": size,
+                    "id": request_id.decode(),
+                    "ms": round(1000 * seconds, 1),
+                }
+                log.info(
+                    "%(client)s %(method)s %(path)s %(status)d %(bytes)dB id=%(id)s %(ms).1fms",
+                    fields,
+                )
+
+
+class JsonLines(logging.Formatter):
+    """Writes a request's fields as one JSON object; `time` is when the answer was complete."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Write one line, its time in UTC (RFC 3339)."""
+        when = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        fields: Any = record.args
+        return json.dumps({"time": when, **fields})
+
+
+def log_to_stderr(lines: str = "text") -> None:
+    """Write the access log to stderr, unless whoever runs the server has given it a place.
+
+    Args:
+        lines: `text`, or `json`, one object a line.
+    """
+    if not log.handlers:
+        handler = logging.StreamHandler()
+        text = logging.Formatter("%(asctime)s %(message)s")
+        handler.setFormatter(JsonLines() if lines == "json" else text)
+        log.addHandler(handler)
+        log.setLevel(logging.INFO)
+        log.propagate = False
