@@ -1,4 +1,4 @@
-"""Fills a folder with the `train/<label>/` and `val/<label>/` of a zip, from anybody, anywhere.
+"""Fills a folder with the `train/<label>/` and `val/<label>/` of a zip, from a disk or the network.
 
 `get_data.sh` calls this, and knows the official archive's address, checksum and labels. Wanted are
 the regular files at `train/<label>/<file>` and `val/<label>/<file>`, at the top of the zip or in
@@ -50,7 +50,6 @@ _REDRAW: Final = 0.1  # seconds
 _TAKEN: Final = "DATA_URL takes https://..., file:///... or a path to a zip"
 _OTHERWISE: Final = "try again, give a copy as DATA_URL=FILE.zip, or draw pictures with --sample"
 
-_ENCRYPTED: Final = 0x1  # flag bit 0: PKWARE's APPNOTE.TXT, section 4.4.4
 _OUTSIDE: Final = re.compile(r"(^|/)\.\.(/|$)|^/|^[A-Za-z]:")
 _HIDDEN: Final = re.compile(r"(^|/)\.|^__MACOSX/")
 _PICTURE: Final = re.compile(rf"(?:([^/]+)/)?({'|'.join(SPLITS)})/([^/]+)/([^/]+)")
@@ -219,7 +218,7 @@ def unpack(
     """Unpack the pictures of a zip into an empty folder; `fill` says what the arguments are.
 
     Raises:
-        DataError: it is no zip, is damaged or unsafe, or lacks pictures.
+        DataError: it is no zip, or not the one that is meant, is damaged, unsafe or lacks pictures.
         OSError: the disk has no room, or writing failed.
     """
     if sha256 is not None:
@@ -349,7 +348,8 @@ def megabytes(count: int) -> str:
 
 
 def _received(url: str, response: http.client.HTTPResponse, total: int) -> Iterator[bytes]:
-    # What comes, and on a terminal how far it is.
+    # What comes, and on a terminal how far it is. Whoever writes it to the disk does so outside of
+    # this function: the disk's faults are not the network's.
     done, drawn = 0, 0.0
     with _network_faults_named(url):
         while chunk := response.read(_CHUNK):
@@ -406,7 +406,7 @@ def _choose(
             )
         if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
             raise DataError(f"its member {name!r} is no ordinary file: zip the pictures themselves")
-        if member.flag_bits & _ENCRYPTED:
+        if member.flag_bits & 1:  # PKWARE's APPNOTE.TXT, section 4.4.4
             raise DataError("it is encrypted: unpack it with its password and zip it again")
         path = posixpath.normpath(name)
         if posixpath.basename(path) in unwanted:
@@ -437,10 +437,10 @@ def _choose(
 def _is_alive(process: int) -> bool:
     try:
         os.kill(process, 0)
+    except PermissionError:
+        return True  # somebody else's
     except (ProcessLookupError, OverflowError):
         return False
-    except PermissionError:
-        return True
     return True
 
 

@@ -16,11 +16,8 @@ from PIL import Image, ImageChops, ImageDraw, ImageEnhance, ImageFilter, ImageOp
 from antbee.command import DONE, run
 from antbee.pictures.get import SOURCE, check_label, report, staged
 
-COUNTS: Final = {"train": 40, "val": 20}
-"""Pictures of each label."""
-
-SIZES: Final = ((320, 240), (320, 256), (288, 288), (256, 320))
-"""Of pictures, in pixels."""
+COUNTS: Final = {"train": 40, "val": 20}  # pictures of each label
+SIZES: Final = ((320, 240), (320, 256), (288, 288), (256, 320))  # of pictures, in pixels
 
 Colour = tuple[int, ...]
 Draw = Callable[[random.Random], Image.Image]
@@ -31,16 +28,14 @@ _GROUND: Final = 420  # pixels: side of a square that covers any of SIZES, turne
 _CHITIN: Final = ((34, 26, 24), (58, 28, 20), (96, 38, 22), (132, 58, 28), (84, 62, 44))
 _AMBER: Final = ((238, 176, 40), (226, 148, 30), (244, 198, 84), (206, 138, 52))
 _GREENS: Final = ((58, 104, 40), (96, 140, 52), (132, 160, 72), (44, 82, 46), (110, 128, 60))
-_PETALS: Final = ((236, 196, 52), (228, 132, 168), (240, 236, 228), (176, 132, 204), (222, 96, 62))
-_STONES: Final = ((150, 148, 144), (120, 118, 116), (176, 170, 160), (138, 128, 116))
-_DYES: Final = ((48, 96, 178), (186, 52, 48), (226, 178, 44), (70, 130, 90), (64, 56, 60))
+_PETALS: Final = ((236, 196, 52), (228, 132, 168), (240, 236, 228), (118, 122, 204), (222, 96, 62))
 _GROUNDS: Final = {
     "leaf": _GREENS,
     "sand": ((206, 178, 132), (188, 152, 108), (216, 196, 160), (164, 132, 100)),
     "cloth": ((214, 210, 202), (206, 198, 184)),
     "flower": _GREENS,
     "bark": ((112, 88, 66), (136, 112, 90), (92, 70, 52), (146, 128, 108)),
-    "paving": _STONES,
+    "paving": ((150, 148, 144), (120, 118, 116), (176, 170, 160), (138, 128, 116)),
 }
 
 
@@ -208,7 +203,7 @@ def draw_ground(rng: random.Random, size: tuple[int, int]) -> Image.Image:
             stripes, check = Image.new("L", ground.size), rng.randint(25, 55)
             for start in range(0, _GROUND, 2 * check):
                 ImageDraw.Draw(stripes).rectangle((start, 0, start + check, _GROUND), 130)
-            dye = _shift(rng, rng.choice(_DYES), 20)
+            dye = _shift(rng, rng.choice(_PETALS), 20)
             ground.paste(dye, mask=stripes)
             ground.paste(dye, mask=stripes.rotate(90))
         case "flower":
@@ -228,10 +223,10 @@ def draw_ground(rng: random.Random, size: tuple[int, int]) -> Image.Image:
         case "paving":  # its joints
             pen.line((x, 0, x, _GROUND), (74, 70, 64), 6)
             pen.line((0, y, _GROUND, y), (74, 70, 64), 6)
-    # Pebbles, petals and scraps of leaf, each with its shadow.
+    # Litter: petals and scraps of leaf, each with its shadow.
     for _ in range(rng.randint(30, 60) if kind == "sand" else rng.randint(0, 6)):
         x, y, length, width = (rng.randint(1, most) for most in (_GROUND, _GROUND, 12, 12))
-        colour = _shift(rng, rng.choice((*_STONES, *_PETALS, *_GREENS)), 20)
+        colour = _shift(rng, rng.choice(_PETALS + _GREENS), 20)
         pen.ellipse(_oval(x + 2, y + 2, length, width), (40, 36, 30))
         pen.ellipse(_oval(x, y, length, width), colour)
     ground = ground.rotate(rng.uniform(0, 360))

@@ -44,3 +44,11 @@ def read_tree(folder: Path) -> dict[str, bytes]:
 def names_in(folder: Path) -> list[str]:
     """Names in a folder, hidden ones too."""
     return sorted(path.name for path in folder.iterdir())
+
+
+def packed(path: Path, name: str) -> bytes:
+    """Return what an archive holds of a member, as it is packed."""
+    with zipfile.ZipFile(path) as file:
+        member = file.getinfo(name)
+    start = member.header_offset + 30 + len(name)  # APPNOTE.TXT, section 4.3.7
+    return path.read_bytes()[start : start + member.compress_size]
