@@ -29,7 +29,7 @@ _CHITIN: Final = ((34, 26, 24), (58, 28, 20), (96, 38, 22), (132, 58, 28), (84, 
 _AMBER: Final = ((238, 176, 40), (226, 148, 30), (244, 198, 84), (206, 138, 52))
 _GREENS: Final = ((58, 104, 40), (96, 140, 52), (132, 160, 72), (44, 82, 46), (110, 128, 60))
 _PETALS: Final = ((236, 196, 52), (228, 132, 168), (240, 236, 228), (118, 122, 204), (222, 96, 62))
-_GROUNDS: Final = {
+_TINTS: Final = {  # of each ground
     "leaf": _GREENS,
     "sand": ((206, 178, 132), (188, 152, 108), (216, 196, 160), (164, 132, 100)),
     "cloth": ((214, 210, 202), (206, 198, 184)),
@@ -180,13 +180,13 @@ def draw_flyer(rng: random.Random) -> Image.Image:
 
 def draw_ground(rng: random.Random, size: tuple[int, int]) -> Image.Image:
     """Draw one of the grounds, with litter on it, turned by any angle."""
-    kind = rng.choice(tuple(_GROUNDS))
+    kind = rng.choice(tuple(_TINTS))
     noise = Image.new("L", (_GROUND, _GROUND), 128)
     for cells, share in ((5, 0.5), (17, 0.3), (200, 0.15)):
         grain = (max(2, cells // 8), cells) if kind == "bark" else (cells, cells)
         coarse = Image.frombytes("L", grain, rng.randbytes(grain[0] * grain[1]))
         noise = Image.blend(noise, coarse.resize(noise.size, Image.Resampling.BICUBIC), share)
-    tint = _shift(rng, rng.choice(_GROUNDS[kind]), 14)
+    tint = _shift(rng, rng.choice(_TINTS[kind]), 14)
     ground = ImageOps.colorize(noise, (24, 20, 16), (255, 250, 240), tint)
 
     pen = ImageDraw.Draw(ground)
