@@ -34,7 +34,7 @@ TRAINING = (
     "antbee.training.run",
     "antbee.training.survey",
     "antbee.training.report",
-    "antbee.pictures.download",
+    "antbee.pictures.get",
     "antbee.pictures.sample",
 )
 

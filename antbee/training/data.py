@@ -12,7 +12,7 @@ from typing import Any
 
 from antbee.command import say
 from antbee.errors import DataError
-from antbee.pictures.staging import SOURCE, SPLITS
+from antbee.pictures.get import SOURCE, SPLITS
 from antbee.training.duplicates import Copy, find_duplicates
 from antbee.training.examine import Examined, examine_files, hash_files
 from antbee.training.splits import choose_val, find_roots

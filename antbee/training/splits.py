@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from antbee.errors import DataError
-from antbee.pictures.staging import SPLITS
+from antbee.pictures.get import SPLITS
 
 
 def find_roots(folder: Path, val_fraction: float | None) -> dict[str, Path]:

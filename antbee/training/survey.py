@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from typing import Any, Final
 
 from antbee.command import say
-from antbee.pictures.staging import SPLITS
+from antbee.pictures.get import SPLITS
 from antbee.training.data import Pictures
 
 RATIO: Final = 4

@@ -18,8 +18,7 @@ from playwright.sync_api import (
     sync_playwright,
 )
 
-from antbee.pictures.drawing import draw_flyer, draw_walker
-from antbee.pictures.sample import draw_picture
+from antbee.pictures.sample import draw_flyer, draw_picture, draw_walker
 from tests.browser.stub import Stub, serve
 
 CHROMIUM: Final = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)

@@ -3,7 +3,7 @@
 import zipfile
 from pathlib import Path
 
-from antbee.pictures.staging import SOURCE
+from antbee.pictures.get import SOURCE
 
 MEMBERS = {
     "set/train/ants/1.jpg": b"first",
@@ -22,9 +22,11 @@ TREE = {
 RENAMES = ("--rename", "ants=ant", "--rename", "bees=bee")
 
 
-def make_zip(path: Path, members: dict[str, bytes]) -> Path:
+def make_zip(
+    path: Path, members: dict[str, bytes], compression: int = zipfile.ZIP_DEFLATED
+) -> Path:
     """Zip `members`, contents by name."""
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+    with zipfile.ZipFile(path, "w", compression) as file:
         for name, contents in members.items():
             file.writestr(name, contents)
     return path
@@ -42,3 +44,11 @@ def read_tree(folder: Path) -> dict[str, bytes]:
 def names_in(folder: Path) -> list[str]:
     """Names in a folder, hidden ones too."""
     return sorted(path.name for path in folder.iterdir())
+
+
+def packed(path: Path, name: str) -> bytes:
+    """Return what an archive holds of a member, as it is packed."""
+    with zipfile.ZipFile(path) as file:
+        member = file.getinfo(name)
+    start = member.header_offset + 30 + len(name)  # APPNOTE.TXT, section 4.3.7
+    return path.read_bytes()[start : start + member.compress_size]

@@ -29,11 +29,11 @@ def pictures(tmp_path: Path) -> Path:
     return make_zip(tmp_path / "pictures.zip", MEMBERS)
 
 
-@pytest.fixture
-def slow(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def slow(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make an archive that takes seconds to unpack."""
     members = {f"train/ants/{number}.jpg": b"" for number in range(30_000)}
-    return make_zip(tmp_path / "slow.zip", members | {"val/ants/1.jpg": b""})
+    return make_zip(tmp_path_factory.mktemp("slow") / "slow.zip", members | {"val/ants/1.jpg": b""})
 
 
 def test_fills_data_by_default(home: Path, pictures: Path) -> None:
@@ -46,15 +46,6 @@ def test_fills_data_by_default(home: Path, pictures: Path) -> None:
     assert names_in(home) == ["data"]
 
 
-@pytest.mark.parametrize("address", ["../pictures.zip", "file://{}", "file://localhost{}"])
-def test_takes_a_path_or_a_file_address(home: Path, pictures: Path, address: str) -> None:
-    """A path counts from the caller's folder, and a file address from the root."""
-    result = run_script(home, "some/new/folder", DATA_URL=address.format(pictures))
-
-    assert result.returncode == 0
-    assert read_tree(home / "some/new/folder") == TREE
-
-
 def test_names_may_hold_anything(home: Path, tmp_path: Path) -> None:
     """Spaces and a leading dash are part of a name."""
     archive = make_zip(tmp_path / "my #1 pictures.zip", MEMBERS)
@@ -63,84 +54,6 @@ def test_names_may_hold_anything(home: Path, tmp_path: Path) -> None:
 
     assert result.returncode == 0
     assert read_tree(home / "-my data") == TREE
-
-
-def test_an_empty_folder_is_filled(home: Path, pictures: Path) -> None:
-    """DIR may exist, if it is empty; a link to it is followed."""
-    (home / "elsewhere").mkdir()
-    (home / "data").symlink_to("elsewhere")
-
-    result = run_script(home, DATA_URL=pictures)
-
-    assert result.returncode == 0
-    assert (home / "data").is_symlink()
-    assert read_tree(home / "elsewhere") == TREE
-
-
-def test_what_is_there_is_left_alone(home: Path, pictures: Path) -> None:
-    """A second run says that the folder is filled, and changes nothing."""
-    run_script(home, DATA_URL=pictures)
-    (home / "data/train/ant/mine.jpg").write_bytes(b"mine")
-
-    result = run_script(home, DATA_URL=pictures)
-
-    assert (result.returncode, result.stdout) == (1, "")
-    assert result.stderr.startswith(f"error: {home}/data is not empty and was left as it is: ")
-    assert read_tree(home / "data") == TREE | {"train/ant/mine.jpg": b"mine"}
-
-
-@pytest.mark.parametrize(
-    ("folder", "reason"),
-    [("file", "is a file"), (".", "is the folder you are in"), ("file/data", "Not a directory")],
-)
-def test_where_no_folder_can_be_made(home: Path, pictures: Path, folder: str, reason: str) -> None:
-    """A DIR that cannot be filled is refused in one line."""
-    place = home if folder == "." else home / folder
-    if folder != ".":
-        (home / "file").write_text("kept")
-
-    result = run_script(home, str(place), DATA_URL=pictures)
-
-    _assert_refused(result, reason)
-    assert names_in(home) == ([] if folder == "." else ["file"])
-
-
-@pytest.mark.skipif(not Path("/sys/kernel").is_dir(), reason="needs Linux's /sys")
-def test_without_permission(home: Path, pictures: Path) -> None:
-    """A folder that may not be written to is named, with what to do."""
-    result = run_script(home, "/sys/kernel/antbee", DATA_URL=pictures)
-
-    _assert_refused(result, "cannot fill /sys/kernel/antbee: ")
-    assert result.stderr.endswith(": name a folder that you may write to\n")
-
-
-@pytest.mark.parametrize(
-    ("address", "reason"),
-    [
-        ("https://127.0.0.1:1/x.zip", "cannot download https://127.0.0.1:1/x.zip: Connection ref"),
-        ("http://127.0.0.1/x.zip", "http:// is not accepted: DATA_URL takes https://..."),
-        ("ftp://127.0.0.1/x.zip", "ftp:// is not accepted"),
-        ("https://[/x.zip", "is not an address"),
-        ("https://", "cannot download https://: no host given"),
-        ("file://x.zip", "file://x.zip names a host: write file:///"),
-        ("missing.zip", "there is no file missing.zip"),
-        ("/", "there is no file /"),
-    ],
-)
-def test_an_address_that_gives_nothing(home: Path, address: str, reason: str) -> None:
-    """One line names what is wrong with DATA_URL, and nothing is left."""
-    result = run_script(home, DATA_URL=address)
-
-    _assert_refused(result, reason)
-    assert names_in(home) == []
-
-
-def test_without_network_the_way_out_is_named(home: Path) -> None:
-    """Whoever has no network reads of DATA_URL and --sample."""
-    result = run_script(home, DATA_URL="https://127.0.0.1:1/x.zip")
-
-    assert "DATA_URL=FILE.zip" in result.stderr
-    assert "--sample" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -272,12 +185,3 @@ def _wait_for_staging(home: Path) -> None:
     while not list(home.glob(".data.antbee-*/train/ant")):
         assert time.monotonic() < deadline, "the script does not unpack"
         time.sleep(0.005)
-
-
-def test_where_the_pictures_came_from_is_kept(home: Path) -> None:
-    """The folder says in one line what it was filled from."""
-    run_script(home, "drawn", "--sample")
-    run_script(home, "unpacked", DATA_URL=make_zip(home / "x.zip", MEMBERS))
-
-    assert (home / "drawn/source.txt").read_text() == "a drawn sample set, seed 0\n"
-    assert (home / "unpacked/source.txt").read_text() == "x.zip\n"

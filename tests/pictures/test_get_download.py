@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import http.server
 import io
 import os
 import shutil
@@ -22,20 +23,54 @@ from types import SimpleNamespace
 import pytest
 
 from antbee.errors import DataError
-from antbee.pictures import download
+from antbee.pictures import get
 from tests.pictures.archives import MEMBERS, RENAMES, TREE, make_zip, names_in, read_tree
-from tests.pictures.local_server import Handler, Serve, local_servers, send, send_status
+
+Handler = http.server.BaseHTTPRequestHandler
+Serve = Callable[[Callable[[Handler], None]], str]
+
+
+class _Quiet(Handler):
+    def log_message(self, *_: object) -> None:
+        pass
 
 
 @pytest.fixture
 def serve() -> Iterator[Serve]:
-    """Start servers, and stop them in the end."""
-    with local_servers() as start:
-        yield start
+    """Start servers that answer every GET with a function, and stop them in the end."""
+    servers = []
+
+    def start(answer: Callable[[Handler], None]) -> str:
+        handler = type("Answer", (_Quiet,), {"do_GET": answer})
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        servers.append(server)
+        threading.Thread(target=server.serve_forever, args=(0.01,)).start()
+        return f"http://127.0.0.1:{server.server_port}/pictures.zip"
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def _send(handler: Handler, contents: bytes, length: int | None = None) -> None:
+    """Answer 200, with a Content-Length if one is given, true or not."""
+    handler.send_response(200)
+    if length is not None:
+        handler.send_header("Content-Length", str(length))
+    handler.end_headers()
+    handler.wfile.write(contents)
+
+
+def _send_status(handler: Handler, status: int, location: str = "") -> None:
+    handler.send_response(status)
+    if location:
+        handler.send_header("Location", location)
+    handler.end_headers()
 
 
 def _fetch(url: str, folder: Path) -> bytes:
-    with download.fetched(url, folder) as file:
+    with get.fetched(url, folder) as file:
         return file.read()
 
 
@@ -57,7 +92,7 @@ def test_fetches_a_file(
     serve: Serve, tmp_path: Path, capsys: pytest.CaptureFixture[str], length: int | None
 ) -> None:
     """What the server sends arrives, whether it says how much or not; a log gets one line."""
-    url = serve(lambda handler: send(handler, b"abc" * 100_000, length))
+    url = serve(lambda handler: _send(handler, b"abc" * 100_000, length))
 
     assert _fetch(url, tmp_path) == b"abc" * 100_000
     assert capsys.readouterr().err == f"downloading {url}{' (0.3 MB)' if length else ''}\n"
@@ -65,9 +100,9 @@ def test_fetches_a_file(
 
 def test_the_file_has_no_name(serve: Serve, tmp_path: Path) -> None:
     """A download that is killed leaves nothing, because its file is in no folder."""
-    url = serve(lambda handler: send(handler, b"abc", 3))
+    url = serve(lambda handler: _send(handler, b"abc", 3))
 
-    with download.fetched(url, tmp_path):
+    with get.fetched(url, tmp_path):
         assert names_in(tmp_path) == []
 
 
@@ -80,7 +115,7 @@ def test_a_terminal_shows_a_bar(
     """A person sees how far it is."""
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
 
-    _fetch(serve(lambda handler: send(handler, bytes(300_000), 300_000)), tmp_path)
+    _fetch(serve(lambda handler: _send(handler, bytes(300_000), 300_000)), tmp_path)
 
     assert capsys.readouterr().err.endswith(f"\r    0.3 MB  [{'#' * 30}] 100 %\n")
 
@@ -88,15 +123,15 @@ def test_a_terminal_shows_a_bar(
 @pytest.mark.parametrize(("status", "words"), [(404, "404 Not Found"), (503, "503 Service Un")])
 def test_the_server_refuses(serve: Serve, tmp_path: Path, status: int, words: str) -> None:
     """An error's status and the way out are in the line."""
-    line = _error(serve(lambda handler: send_status(handler, status)), tmp_path)
+    line = _error(serve(lambda handler: _send_status(handler, status)), tmp_path)
 
     assert f"the server answered {words}" in line
     assert line.endswith("give a copy as DATA_URL=FILE.zip, or draw pictures with --sample")
 
 
 def test_cut_off(serve: Serve, tmp_path: Path) -> None:
-    """Fewer bytes than announced are no download."""
-    line = _error(serve(lambda handler: send(handler, b"abc", 1000)), tmp_path)
+    """Fewer bytes than announced are no get."""
+    line = _error(serve(lambda handler: _send(handler, b"abc", 1000)), tmp_path)
 
     assert "it was cut off on the way" in line
 
@@ -120,12 +155,12 @@ def test_a_server_that_stalls(
     serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begun: bool
 ) -> None:
     """A server that goes silent is given up, before its answer or within it."""
-    monkeypatch.setattr(download, "TIMEOUT", 0.2)
+    monkeypatch.setattr(get, "TIMEOUT", 0.2)
     done = threading.Event()
 
     def answer(handler: Handler) -> None:
         if begun:
-            send(handler, b"abc", 1000)
+            _send(handler, b"abc", 1000)
         done.wait(20)
 
     line = _error(serve(answer), tmp_path)
@@ -136,25 +171,23 @@ def test_a_server_that_stalls(
 
 def test_not_http(serve: Serve, tmp_path: Path) -> None:
     """A server that speaks something else is an error like any other."""
-    line = _error(serve(lambda handler: _write(handler, b"220 hello\r\n")), tmp_path)
 
-    assert "cannot download" in line
+    def answer(handler: Handler) -> None:
+        handler.wfile.write(b"220 hello\r\n")
 
-
-def _write(handler: Handler, contents: bytes) -> None:
-    handler.wfile.write(contents)
+    assert "cannot download" in _error(serve(answer), tmp_path)
 
 
 def test_redirects_keep_to_https(serve: Serve, tmp_path: Path) -> None:
     """A server cannot send us on to an address without encryption."""
-    url = serve(lambda handler: send_status(handler, 302, "http://127.0.0.1/"))
+    url = serve(lambda handler: _send_status(handler, 302, "http://127.0.0.1/"))
 
     assert f"{url} leads on to an address that is not https" in _error(url, tmp_path)
 
 
 def test_redirects_keep_to_the_network(serve: Serve, tmp_path: Path) -> None:
     """A server cannot have us read a file of this machine."""
-    url = serve(lambda handler: send_status(handler, 302, "file:///etc/passwd"))
+    url = serve(lambda handler: _send_status(handler, 302, "file:///etc/passwd"))
 
     assert "the server answered 302 Found" in _error(url, tmp_path)
 
@@ -163,7 +196,7 @@ def test_redirects_to_https_are_followed() -> None:
     """A download that has moved is found."""
     request = urllib.request.Request("https://old.example/x.zip")
 
-    moved = download.HttpsRedirects().redirect_request(
+    moved = get.HttpsRedirects().redirect_request(
         request, io.BytesIO(), 302, "Found", HTTPMessage(), "https://new.example/x.zip"
     )
 
@@ -180,23 +213,23 @@ def test_redirects_to_https_are_followed() -> None:
         (ConnectionResetError(errno.ECONNRESET, "Connection reset"), ": Connection reset: try"),
     ],
 )
-def test_faults_on_the_way(tmp_path: Path, fault: OSError, words: str) -> None:
+def test_faults_on_the_way(
+    tmp_path: Path, fault: OSError, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What keeps a connection from being made is said in words."""
 
-    class Broken(urllib.request.OpenerDirector):
-        def open(self, *_: object, **__: object) -> None:
-            raise urllib.error.URLError(fault)
+    def fail(*_: object, **__: object) -> None:
+        raise urllib.error.URLError(fault)
 
-    with pytest.raises(DataError) as caught, download.fetched("https://x/", tmp_path, Broken()):
-        pass
+    monkeypatch.setattr(urllib.request.OpenerDirector, "open", fail)
 
-    assert words in str(caught.value)
+    assert words in _error("https://x/", tmp_path)
 
 
 def test_too_large(serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that does not stop sending is stopped."""
-    monkeypatch.setattr(download, "MAX_BYTES", 100_000)
-    url = serve(lambda handler: send(handler, bytes(300_000)))
+    monkeypatch.setattr(get, "MAX_BYTES", 100_000)
+    url = serve(lambda handler: _send(handler, bytes(300_000)))
 
     assert "is larger than 0.1 MB" in _error(url, tmp_path)
 
@@ -204,7 +237,7 @@ def test_too_large(serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_no_room(serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A download that the disk cannot hold is not begun."""
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=2_000_000))
-    url = serve(lambda handler: send(handler, b"", 5_000_000))
+    url = serve(lambda handler: _send(handler, b"", 5_000_000))
 
     with pytest.raises(OSError, match=r"5\.0 MB are needed and 2\.0 MB are free"):
         _fetch(url, tmp_path)
@@ -212,13 +245,13 @@ def test_no_room(serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_secrets_stay_out_of_the_log(serve: Serve, tmp_path: Path) -> None:
     """A signed address is shown without its signature."""
-    url = serve(lambda handler: send_status(handler, 403))
+    url = serve(lambda handler: _send_status(handler, 403))
 
     line = _error(f"{url}?signature=secret", tmp_path)
 
     assert f"cannot download {url}: " in line
     assert "secret" not in line
-    assert download.shown("https://me:secret@host/x.zip?token=secret") == "https://host/x.zip"
+    assert get.redacted("https://me:secret@host/x.zip?token=secret") == "https://host/x.zip"
 
 
 @pytest.mark.parametrize("right", [True, False])
@@ -229,7 +262,7 @@ def test_the_checksum_is_checked(
     path = make_zip(tmp_path / "x.zip", MEMBERS)
     expected = hashlib.sha256(path.read_bytes() + (b"" if right else b"!")).hexdigest()
 
-    code = download.main([str(path), str(tmp_path / "data"), *RENAMES, "--sha256", expected])
+    code = get.main([str(path), str(tmp_path / "data"), *RENAMES, "--sha256", expected])
 
     assert code == (0 if right else 1)
     assert (f"not {expected}: try again" in capsys.readouterr().err) is not right
@@ -239,10 +272,10 @@ def test_the_checksum_is_checked(
 def test_the_whole_way(serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """From the server to the folder."""
     contents = make_zip(tmp_path / "x.zip", MEMBERS).read_bytes()
-    url = serve(lambda handler: send(handler, contents, len(contents)))
-    monkeypatch.setattr(download, "find_local", lambda _: None)
+    url = serve(lambda handler: _send(handler, contents, len(contents)))
+    monkeypatch.setattr(get, "find_local", lambda _: None)
 
-    assert download.main([url, str(tmp_path / "data"), *RENAMES]) == 0
+    assert get.main([url, str(tmp_path / "data"), *RENAMES]) == 0
     assert read_tree(tmp_path / "data") == TREE
 
 
@@ -254,7 +287,7 @@ def test_interrupted_while_downloading(
     done = threading.Event()
 
     def answer(handler: Handler) -> None:
-        send(handler, bytes(100_000), 1_000_000)
+        _send(handler, bytes(100_000), 1_000_000)
         done.wait(60)
 
     process = _start(serve(answer), tmp_path / "data")
@@ -272,10 +305,10 @@ def test_interrupted_while_downloading(
 def _start(url: str, folder: Path) -> subprocess.Popen[str]:
     script = (
         "import signal, sys\n"
-        "from antbee.pictures import download\n"
+        "from antbee.pictures import get\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "download.find_local = lambda _: None\n"
-        "raise SystemExit(download.main(sys.argv[1:]))\n"
+        "get.find_local = lambda _: None\n"
+        "raise SystemExit(get.main(sys.argv[1:]))\n"
     )
     command = [sys.executable, "-c", script, url, str(folder)]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
@@ -287,12 +320,3 @@ def _wait_for(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
-
-
-@pytest.mark.parametrize("rename", ["ants", "ants=", "=ant", "ants=a/b", "ants=.ant"])
-def test_renames_are_checked(rename: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """A rename to what cannot be a folder is wrong usage."""
-    with pytest.raises(SystemExit, match="2"):
-        download.main(["x.zip", "data", "--rename", rename])
-
-    assert "--rename" in capsys.readouterr().err

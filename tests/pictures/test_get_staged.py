@@ -9,8 +9,8 @@ from types import SimpleNamespace
 import pytest
 
 from antbee.errors import DataError
-from antbee.pictures import staging
-from antbee.pictures.staging import check_label, check_space, staged
+from antbee.pictures import get
+from antbee.pictures.get import check_label, check_space, staged
 from tests.pictures.archives import names_in, read_tree
 
 
@@ -106,12 +106,12 @@ def test_a_full_disk_is_foreseen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_signals_are_as_before_afterwards(tmp_path: Path) -> None:
     """What the caller does on a signal is untouched, and what it ignores stays ignored."""
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    handlers = [signal.getsignal(number) for number in staging._SIGNALS]
+    handlers = [signal.getsignal(number) for number in get._SIGNALS]
     try:
         with staged(tmp_path / "data"):
             assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
 
-        assert [signal.getsignal(number) for number in staging._SIGNALS] == handlers
+        assert [signal.getsignal(number) for number in get._SIGNALS] == handlers
     finally:
         signal.signal(signal.SIGHUP, before)
 
