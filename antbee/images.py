@@ -45,13 +45,15 @@ _UPRIGHT: Final = {
 }
 """What undoes each value of the EXIF orientation tag (EXIF 2.32, section 4.6.4, tag 274)."""
 
-# The size is checked here, before any pixel is decoded, against a limit that is a setting;
-# Pillow's own limit would warn or raise at a different one.
-Image.MAX_IMAGE_PIXELS = None
 
-# Pillow warns of oddities in words taken from the file. Python keeps every distinct warning for
-# ever, so a stranger's files could fill the log and the memory.
-warnings.filterwarnings("ignore", module=r"PIL\.")
+def configure_pillow() -> None:
+    """Lift Pillow's own limit of pixels, and silence its warnings, in this process."""
+    # The size is checked here, before any pixel is decoded, against a limit that is a setting;
+    # Pillow's own limit would warn or raise at a different one.
+    Image.MAX_IMAGE_PIXELS = None
+    # Pillow warns of oddities in words taken from the file. Python keeps every distinct warning for
+    # ever, so a stranger's files could fill the log and the memory.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 @dataclass(frozen=True)
