@@ -3,13 +3,17 @@
 The bento's tag is the last line on stdout; everything else goes to stderr.
 """
 
+from antbee.command import DONE, end_on_signals, run, say
+
+if __name__ == "__main__":
+    end_on_signals()
+
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from antbee.command import DONE, run, say
 from antbee.images import configure_pillow
-from antbee.predictor import RUNTIMES
+from antbee.predictor import RUNTIMES, disable_telemetry
 
 SAVED_MODELS = Path("saved_models")
 
@@ -29,6 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--name", default="ant_bee_classifier", help="of the model and of the bento")
     arguments = parser.parse_args(argv)
     configure_pillow()
+    disable_telemetry()
     return run(lambda: save(arguments))
 
 
@@ -43,7 +48,7 @@ def save(arguments: argparse.Namespace) -> int:
     source = Path(__file__).resolve().parent
     tag = save_bento(checkpoint, arguments.data, arguments.runtime, arguments.name, source)
     say(f"serve it: bentoml serve {tag}")
-    print(tag)
+    print(tag, flush=True)
     return DONE
 
 

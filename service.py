@@ -13,10 +13,11 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 
-from antbee.activation import load_head
+from antbee.explain import load_head
 from antbee.artifact import read_model
 from antbee.command import exit_on_error
 from antbee.errors import ModelError
+from antbee.images import configure_pillow
 from antbee.machine import give_back_large_memory
 from antbee.predictor import check_runtime
 from antbee.serving import page
@@ -73,6 +74,7 @@ class AntBeeClassifier:
     packed = packed
 
     def __init__(self) -> None:
+        configure_pillow()
         give_back_large_memory()
         model = read_model(Path(self.packed.path))
         self.downloader = downloader()

@@ -3,6 +3,11 @@
 The last line on stdout is the path of the run's best checkpoint; everything else is on stderr.
 """
 
+from antbee.command import DONE, INTERRUPTED, end_on_signals, run, say
+
+if __name__ == "__main__":
+    end_on_signals()
+
 import argparse
 import os
 import shlex
@@ -14,11 +19,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from antbee.command import DONE, INTERRUPTED, run, say
 from antbee.errors import ModelError
 from antbee.machine import keep_memory
 from antbee.training.arguments import OUT, make_parser, settle
-from antbee.training.interrupt import Stop, catch_signals
+from antbee.training.terminal import Stop
 
 if TYPE_CHECKING:
     from antbee.training.run import Run
@@ -29,17 +33,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Train, and return the exit code."""
     parser = make_parser()
     options = parser.parse_args(argv)
-    with catch_signals() as stop:
-        if options.check:
-            return run(lambda: check(parser, options))
-        return run(lambda: train(parser, options, stop))
+    if options.check:
+        return run(lambda: check(parser, options))
+    stop = Stop()
+    return run(lambda: train(parser, options, stop), stop)
 
 
 def check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
     """Print what there is to train on; neither torch nor a folder for a run is needed for that."""
+    from antbee.images import configure_pillow  # noqa: PLC0415
     from antbee.training.data import check_pictures  # noqa: PLC0415
     from antbee.training.survey import make_table  # noqa: PLC0415
 
+    configure_pillow()
     if options.checkpoint:
         parser.error("--check is of a new run: leave --check out, or leave -c out")
     arguments = settle(parser, options, None)
@@ -54,10 +60,12 @@ def train(parser: argparse.ArgumentParser, options: argparse.Namespace, stop: St
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     keep_memory()
     # Loading torch takes seconds: --help need not wait, and Ctrl-C meanwhile leaves no traceback.
+    from antbee.images import configure_pillow  # noqa: PLC0415
     from antbee.training.report import try_report  # noqa: PLC0415
     from antbee.training.team import gathered  # noqa: PLC0415
     from antbee.training.tensorboard import load_writer  # noqa: PLC0415
 
+    configure_pillow()
     if options.tensorboard:
         load_writer()  # while nothing has begun that would have to be thrown away
     with gathered() as team, heard(team.leads):

@@ -108,51 +108,41 @@ def read_model(folder: Path) -> PackedModel:
     Raises:
         ModelError: not a packed model, or of another format.
     """
-    content = _read_index(folder)
+    index = folder / INDEX
     try:
+        content = json.loads(index.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ModelError(f"{folder} holds no packed model: run save_to_bento.py") from error
+    except ValueError as error:
+        raise ModelError(f"{index} is damaged: pack it again") from error
+    found = content.get("format") if isinstance(content, dict) else None
+    if found != FORMAT:
+        raise ModelError(
+            f"{index} has format {found!r} and this antbee reads {FORMAT}: pack it again"
+        )
+    known = {one.name for one in fields(Calibration)}
+    try:
+        inputs, calibration = content["preprocessing"], content.get("calibration", {})
+        (red, green, blue), (red_std, green_std, blue_std) = inputs["mean"], inputs["std"]
         return PackedModel(
             arch=content["arch"],
             labels=tuple(content["labels"]),
             runtime=content["runtime"],
             candidates=tuple(content.get("candidates", ())),
-            preprocessing=_preprocessing(content["preprocessing"]),
+            preprocessing=Preprocessing(
+                resize=inputs["resize"],
+                crop=inputs["crop"],
+                mean=(red, green, blue),
+                std=(red_std, green_std, blue_std),
+            ),
             metrics=content["metrics"],
-            calibration=_calibration(content.get("calibration", {})),
+            calibration=Calibration(
+                **{name: value for name, value in calibration.items() if name in known}
+            ),
             gate=content["gate"],
             provenance=content["provenance"],
             folder=folder,
             files=dict(content["files"]),
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"{folder / INDEX} is incomplete ({error!r}): pack it again") from error
-
-
-def _read_index(folder: Path) -> dict[str, Any]:
-    try:
-        content = json.loads((folder / INDEX).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ModelError(f"{folder} holds no packed model: run save_to_bento.py") from error
-    except ValueError as error:
-        raise ModelError(f"{folder / INDEX} is damaged: pack it again") from error
-    found = content.get("format") if isinstance(content, dict) else None
-    if not isinstance(content, dict) or found != FORMAT:
-        raise ModelError(
-            f"{folder / INDEX} has format {found!r} and this antbee reads {FORMAT}: pack it again"
-        )
-    return content
-
-
-def _preprocessing(numbers: Mapping[str, Any]) -> Preprocessing:
-    red, green, blue = numbers["mean"]
-    red_std, green_std, blue_std = numbers["std"]
-    return Preprocessing(
-        resize=numbers["resize"],
-        crop=numbers["crop"],
-        mean=(red, green, blue),
-        std=(red_std, green_std, blue_std),
-    )
-
-
-def _calibration(numbers: Mapping[str, Any]) -> Calibration:
-    known = {one.name for one in fields(Calibration)}
-    return Calibration(**{name: value for name, value in numbers.items() if name in known})
+        raise ModelError(f"{index} is incomplete ({error!r}): pack it again") from error

@@ -111,14 +111,22 @@ def fit_temperature(logits: Logits, labels: Labels) -> float:
     for Exponential Families": where a handful of pictures happen to be all right, their likelihood
     alone would grow for ever towards temperature 0. Without pictures it is 1.
     """
-    if not len(labels):
+    count = len(labels)
+    if not count:
         return 1.0
     scores = logits.astype(np.float64)
     scores -= scores.max(axis=1, keepdims=True)
-    target = _target(scores, labels)
+    # The mean logit that the answers should have: the labels', and once the network's own.
+    right = np.take_along_axis(scores, labels[:, np.newaxis], 1).sum()
+    own = (softmax(scores) * scores).sum() / count
+    target = (right + own) / (count + 1)
     low, inverse, high = 1 / HIGHEST, 1.0, 1 / LOWEST
     for _ in range(_STEPS):
-        slope, curvature = _derivatives(scores, target, inverse)
+        shares = softmax(scores, 1 / inverse)
+        means = (shares * scores).sum(1)
+        # The first and the second derivative of the mean negative log-likelihood by the inverse.
+        slope = float(means.mean() - target)
+        curvature = float(((shares * scores**2).sum(1) - means**2).mean())
         if abs(slope) <= _PRECISE * inverse * curvature:
             break
         low, high = (low, inverse) if slope > 0 else (inverse, high)
@@ -127,28 +135,12 @@ def fit_temperature(logits: Logits, labels: Labels) -> float:
     return min(max(1 / inverse, LOWEST), HIGHEST)
 
 
-def _target(scores: Logits, labels: Labels) -> float:
-    """The mean logit that the answers should have: the labels', and once the network's own."""
-    count = len(labels)
-    right = np.take_along_axis(scores, labels[:, np.newaxis], 1).sum()
-    own = (softmax(scores) * scores).sum() / count
-    return float((right + own) / (count + 1))
-
-
-def _derivatives(scores: Logits, target: float, inverse: float) -> tuple[float, float]:
-    """First and second derivative of the mean negative log-likelihood by the inverse."""
-    shares = softmax(scores, 1 / inverse)
-    mean = (shares * scores).sum(1)
-    variance = (shares * scores**2).sum(1) - mean**2
-    return float(mean.mean()) - target, float(variance.mean())
-
-
 def reliability(probabilities: Shares, labels: Labels, bins: int = BINS) -> Reliability:
     """Sort the answers, each the most probable label, into bins by their probability."""
-    return _sorted(probabilities.max(1), probabilities.argmax(1) == labels, bins)
+    return _binned(probabilities.max(1), probabilities.argmax(1) == labels, bins)
 
 
-def _sorted(confidence: Shares, right: NDArray[np.bool_], bins: int) -> Reliability:
+def _binned(confidence: Shares, right: NDArray[np.bool_], bins: int) -> Reliability:
     edges = np.linspace(0, 1, bins + 1)[1:-1]
     places = np.digitize(confidence, edges, right=True)
     counts = np.bincount(places, minlength=bins)
@@ -174,7 +166,7 @@ def error_by_chance(probabilities: Shares, bins: int = BINS) -> float:
     generator = np.random.default_rng(0)
     confidence = probabilities.max(1)
     drawn = (generator.random(len(confidence)) < confidence for _ in range(DRAWS))
-    return float(np.mean([_sorted(confidence, right, bins).error for right in drawn]))
+    return float(np.mean([_binned(confidence, right, bins).error for right in drawn]))
 
 
 def cross_validated(logits: Logits, labels: Labels, folds: int = FOLDS) -> Shares:

@@ -1,31 +1,145 @@
-"""The edge that every command shares: exceptions become exit codes here, and nowhere else.
+"""The edge that every command shares: exceptions and signals become exit codes here alone.
 
 Exit codes: 0 done, 1 failed with a one-line reason, 2 wrong usage (argparse), 130 interrupted.
+
+A script imports this module before anything else and calls `end_on_signals` if it is the program.
+So this module imports next to nothing: until that call Python's own handlers are in charge, and
+they raise KeyboardInterrupt in the middle of an import.
 """
 
+import os
+import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-
-from tqdm import tqdm
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Final, NoReturn, Self
 
 from antbee.errors import AntBeeError
 
-DONE = 0
-FAILED = 1
-INTERRUPTED = 130
+DONE: Final = 0
+FAILED: Final = 1
+INTERRUPTED: Final = 130
+
+SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+_RETRY: Final = 0.01
+"""Seconds after which a signal that could not be raised is tried again."""
 
 
-def run(work: Callable[[], int]) -> int:
-    """Run `work` and return the exit code; a user's mistake is one line on stderr."""
+def end_on_signals() -> None:
+    """Let SIGINT and SIGTERM end this process at once, in one line, until `run` takes them over.
+
+    Before `run` there is nothing to tidy up, and so nothing needs to be raised.
+    """
+    for number in SIGNALS:
+        signal.signal(number, leave)
+
+
+@contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """Within this context, do as `end_on_signals`: for imports that another program asked for.
+
+    What that program has decided to do with a signal, it does still.
+    """
+    theirs = {number: signal.getsignal(number) for number in SIGNALS}
+    mine = [one for one in SIGNALS if theirs[one] in (signal.SIG_DFL, signal.default_int_handler)]
     try:
-        return work()
-    except AntBeeError as error:
-        say(f"error: {error}")
-        return FAILED
+        for number in mine:
+            signal.signal(number, leave)
+        yield
+    finally:
+        for number in mine:
+            signal.signal(number, theirs[number])
+
+
+def leave(*_: object) -> NoReturn:
+    """End the process where it is; a signal's handler may do that anywhere, even in an import."""
+    try:
+        os.write(2, b"interrupted\n")  # print may be the very function that was interrupted
+    finally:
+        os._exit(INTERRUPTED)
+
+
+class Signals:
+    """SIGINT and SIGTERM while `run` works: one raises KeyboardInterrupt, a second ends it at once.
+
+    Nothing is raised inside an import, at whatever depth. It would leave half of a library in
+    `sys.modules`, and many a library catches all that its imports raise, to do without a part. Such
+    a signal waits for the import's end; so does one whose exception a destructor swallowed.
+
+    Attributes:
+        requested: whether a signal has come.
+        over: whether the work has ended, and nothing is raised any more.
+    """
+
+    def __init__(self) -> None:
+        self.requested = False
+        self.over = False
+
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        """Take a signal; SIGALRM stands for one that had to wait."""
+        if self.requested and number != signal.SIGALRM and not self.over:
+            leave()
+        self.requested = True
+        while frame is not None:
+            if frame.f_code.co_filename.startswith("<frozen importlib"):
+                signal.setitimer(signal.ITIMER_REAL, _RETRY)
+                return
+            frame = frame.f_back
+        if not self.over:
+            raise KeyboardInterrupt
+
+    def handle_lost(self, lost: "sys.UnraisableHookArgs") -> None:
+        """Try again where KeyboardInterrupt had nowhere to go; report all else as Python does."""
+        if lost.exc_type is KeyboardInterrupt:
+            signal.setitimer(signal.ITIMER_REAL, _RETRY)
+        else:
+            sys.__unraisablehook__(lost)
+
+
+def run(work: Callable[[], int], signals: Signals | None = None) -> int:
+    """Run `work` and return the exit code; a user's mistake is one line on stderr.
+
+    Whatever comes of the work after a signal, be it that a library swallowed KeyboardInterrupt or
+    made another exception of it, it was interrupted.
+
+    Args:
+        work: returns an exit code; runs on the main thread, as signals do.
+        signals: what SIGINT and SIGTERM do meanwhile.
+    """
+    signals = signals or Signals()
+    numbers = (signal.SIGALRM, *SIGNALS)
+    before = [signal.getsignal(number) for number in numbers]
+    hook = sys.unraisablehook
+    code = INTERRUPTED
+    try:
+        try:
+            sys.unraisablehook = signals.handle_lost
+            for number in numbers:
+                signal.signal(number, signals.handle)
+            code = work()
+        finally:
+            signals.over = True
     except KeyboardInterrupt:
+        signals.requested = True
+    except AntBeeError as error:
+        code = FAILED
+        if not signals.requested:
+            say(f"error: {error}")
+    except BaseException:
+        if not signals.requested:
+            raise
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        for number, handler in zip(numbers, before, strict=True):
+            # A script that is done only has its interpreter to end: too late to be interrupted.
+            signal.signal(number, signal.SIG_IGN if handler is leave else handler)
+        sys.unraisablehook = hook
+    if signals.requested:
         say("interrupted")
         return INTERRUPTED
+    return code
 
 
 @contextmanager
@@ -43,31 +157,74 @@ def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Align cells for a terminal: text to the left, numbers to the right."""
-    lines = [[str(cell) for cell in row] for row in (head, *rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    right = [all(row[index][:1].isdigit() for row in lines[1:]) for index in range(len(head))]
-    return "\n".join(
-        "  ".join(
-            cell.rjust(width) if number else cell.ljust(width)
-            for cell, width, number in zip(line, widths, right, strict=True)
-        )
-        for line in lines
+def printable(text: Path | str) -> str:
+    """Spell a path or label so that nothing in it can move a terminal's cursor, or fails to print.
+
+    A file's name need not be text: its odd bytes come as surrogates, and are spelt out.
+    """
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in str(text)
     )
 
 
-class Bar(tqdm):  # type: ignore[misc]  # tqdm ships no types
-    """Counts on stderr, and goes away when it is closed; silent where stderr is no terminal."""
+def table(head: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
+    """Align columns for a terminal: the first to the left, the others, which count, to the right.
 
-    def __init__(self, title: str, total: int, *, done: int = 0, unit: str = "pictures") -> None:
-        super().__init__(
+    Raises:
+        ValueError: a row is shorter or longer than the head.
+    """
+    lines = [[str(cell) for cell in row] for row in (head, *rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in lines
+    )
+
+
+class Bar:
+    """A progress bar on stderr, which goes away at the end; nothing where that is no terminal.
+
+    Args:
+        title: stands in front of it.
+        total: how many there are; None where nobody knows.
+        done: how many were done before.
+        unit: what is counted; `B`, bytes, are shown in thousands and millions.
+        hidden: whether it would be in the way of something.
+    """
+
+    def __init__(
+        self,
+        title: str,
+        total: int | None,
+        *,
+        done: int = 0,
+        unit: str = "pictures",
+        hidden: bool = False,
+    ) -> None:
+        from tqdm import tqdm  # noqa: PLC0415 - see the module's description
+
+        self._bar = tqdm(
             desc=title,
             total=total,
             initial=done,
-            unit=f" {unit}",
+            unit=unit if unit == "B" else f" {unit}",
+            unit_scale=unit == "B",
             leave=False,
             file=sys.stderr,
             dynamic_ncols=True,
-            disable=None,  # decides by whether stderr is a terminal
+            disable=hidden or None,  # None: unless stderr is a terminal
         )
+        self.update = self._bar.update
+        self.clear = self._bar.clear
+        self.set_postfix = self._bar.set_postfix
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._bar.close()

@@ -35,10 +35,12 @@ def write_with_checksum(path: Path, contents: Buffer) -> None:
     file on the disk is one of those listed.
     """
     new = hashlib.sha256(contents).hexdigest()
+    sums = path.with_name(path.name + CHECKSUM)
     with _written(path, contents) as temporary:
-        _write_sums(path, [new, *recorded_sums(path)])
+        listed = dict.fromkeys([new, *recorded_sums(path)])
+        write_atomically(sums, "".join(f"{one}  {path.name}\n" for one in listed).encode())
         _rename(temporary, path)
-        _write_sums(path, [new])
+        write_atomically(sums, f"{new}  {path.name}\n".encode())
 
 
 def recorded_sums(path: Path) -> list[str]:
@@ -62,11 +64,6 @@ def remove_temporaries(*paths: Path) -> None:
     for path in paths:
         for name in (path.name, path.name + CHECKSUM):
             path.with_name(name + TEMPORARY).unlink(missing_ok=True)
-
-
-def _write_sums(path: Path, sums: list[str]) -> None:
-    lines = "".join(f"{one}  {path.name}\n" for one in dict.fromkeys(sums))
-    write_atomically(path.with_name(path.name + CHECKSUM), lines.encode())
 
 
 @contextmanager

@@ -46,16 +46,6 @@ _UPRIGHT: Final = {
 """What undoes each value of the EXIF orientation tag (EXIF 2.32, section 4.6.4, tag 274)."""
 
 
-def configure_pillow() -> None:
-    """Lift Pillow's own limit of pixels, and silence its warnings, in this process."""
-    # The size is checked here, before any pixel is decoded, against a limit that is a setting;
-    # Pillow's own limit would warn or raise at a different one.
-    Image.MAX_IMAGE_PIXELS = None
-    # Pillow warns of oddities in words taken from the file. Python keeps every distinct warning for
-    # ever, so a stranger's files could fill the log and the memory.
-    warnings.filterwarnings("ignore", module=r"PIL\.")
-
-
 @dataclass(frozen=True)
 class Preprocessing:
     """How a picture becomes the network's input; stored in every packed model.
@@ -87,6 +77,18 @@ megabytes take seconds, in which the other threads hardly come to anything."""
 REDUCING_GAP: Final = 2
 """How many times larger than needed a JPEG decoded at reduced scale stays; Pillow's own choice for
 thumbnails. The decoder averages whole blocks, and the filter after it needs pixels to weigh."""
+
+
+def configure_pillow() -> None:
+    """Let this process read strangers' pictures; each program calls it once.
+
+    The size is checked here, before any pixel is decoded, against a limit that is a setting;
+    Pillow's own limit would warn or raise at a different one. And Pillow warns of oddities in words
+    taken from the file: Python keeps every distinct warning for ever, so a stranger's files could
+    fill the log and the memory.
+    """
+    Image.MAX_IMAGE_PIXELS = None
+    warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def read_array(
@@ -137,26 +139,40 @@ def decode_image(
         ImageError: `unsupported_image`, `corrupt_image` or `image_too_large`.
     """
     try:
-        image = Image.open(io.BytesIO(data), formats=tuple(_SIGNATURES))
-        _check_size(image, max_pixels)
-        _check_scans(image, data)
-        _check_runs(image, data)
-        full = image.width * image.height
+        image: Image.Image = Image.open(io.BytesIO(data), formats=tuple(_SIGNATURES))
+        _check(image, data, max_pixels)
+        pixels = image.width * image.height
         if shorter_side is not None:
-            _reduce(image, shorter_side)
+            scale = REDUCING_GAP * shorter_side / min(image.size)
+            if scale < 1:
+                # Pillow's JPEG reader takes the smallest of its scales that is not below this size;
+                # the other formats pass it over.
+                width, height = (math.ceil(side * scale) for side in image.size)
+                image.draft(None, (width, height))
         # A progressive JPEG is kept whole until its last pass, however small it is to become.
-        if (full if "progressive" in image.info else image.width * image.height) > LARGE:
+        if (pixels if "progressive" in image.info else image.width * image.height) > LARGE:
             before_large()
         image.load()
         # Each step lets go of the picture before it, which takes as much memory as its own.
-        upright = _upright(image)
-        del image
-        upright = _with_alpha(upright)
-        return _to_rgb(upright)
+        image = _upright(image)
+        if image.mode.startswith("I"):  # 16 bits a pixel: Pillow's own conversion clips at 255
+            return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+        if image.mode != "RGBA" and image.has_transparency_data:
+            image = image.convert("RGBA")
+        if image.mode == "RGBA":
+            # Pasting needs far less memory than compositing two pictures with alpha into a third.
+            page = Image.new("RGB", image.size, "white")
+            page.paste(image, mask=image.getchannel("A"))
+            return page
+        return image if image.mode == "RGB" else image.convert("RGB")
     except (ImageError, MemoryError):
         raise
     except Exception as error:
-        raise _unreadable(data) from error
+        if looks_like_image(data):
+            message = "the picture is broken or cut short: send the complete file"
+            raise ImageError("corrupt_image", message) from error
+        message = "this is not a JPEG, PNG, WebP, GIF or BMP picture: send one of those"
+        raise ImageError("unsupported_image", message) from error
 
 
 def to_array(image: Image.Image, preprocessing: Preprocessing = IMAGENET) -> NDArray[np.float32]:
@@ -198,64 +214,41 @@ def looks_like_image(data: bytes) -> bool:
     return any(signature.match(data) for signature in _SIGNATURES.values())
 
 
-def _check_size(image: Image.Image, max_pixels: int) -> None:
+def _check(image: Image.Image, data: bytes, max_pixels: int) -> None:
+    """Refuse what would take too much memory or time, before any pixel of it is decoded.
+
+    Raises:
+        ImageError: `image_too_large` or `corrupt_image`.
+    """
+    size = f"{image.width} by {image.height} pixels"
     if image.width * image.height > max_pixels:
         raise ImageError(
             "image_too_large",
-            f"the picture is {image.width} by {image.height} pixels; "
+            f"the picture is {size}; "
             f"at most {max_pixels / 1e6:g} megapixels are accepted: send a smaller one",
         )
     if max(image.size) > MAX_SIDE:
         raise ImageError(
             "image_too_large",
-            f"the picture is {image.width} by {image.height} pixels; "
-            f"a side may have at most {MAX_SIDE}: send a smaller one",
+            f"the picture is {size}; a side may have at most {MAX_SIDE}: send a smaller one",
         )
-
-
-def _check_scans(image: Image.Image, data: bytes) -> None:
-    # Looking at every marker takes its time, and hardly any file needs it.
-    if image.format not in ("JPEG", "MPO") or data.count(_SCAN) <= MAX_SCANS:
-        return
-    if _scans(data) > MAX_SCANS:
-        message = f"the JPEG comes in more than {MAX_SCANS} scans: save it anew"
-        raise ImageError("corrupt_image", message)
-
-
-def _check_runs(image: Image.Image, data: bytes) -> None:
     if image.info.get("compression") in _RUN_LENGTHS and len(data) > MAX_RUN_BYTES:
         raise ImageError(
             "image_too_large",
             f"a BMP in run lengths may have at most {MAX_RUN_BYTES / 1e6:g} MB: save it as PNG",
         )
-
-
-def _scans(data: bytes) -> int:
-    """Count a JPEG's scans, up to one too many: not what looks like some in a film behind it."""
+    # Looking at every marker takes its time, and hardly any file needs it.
+    if image.format not in ("JPEG", "MPO") or data.count(_SCAN) <= MAX_SCANS:
+        return
+    # What looks like a scan in a film behind the picture is none.
     scans, marker = 0, _MARKER.search(data, 2)
-    while marker is not None and marker[0] != _END and scans <= MAX_SCANS:
+    while marker is not None and marker[0] != _END:
         scans += marker[0] == _SCAN
+        if scans > MAX_SCANS:
+            message = f"the JPEG comes in more than {MAX_SCANS} scans: save it anew"
+            raise ImageError("corrupt_image", message)
         length = int.from_bytes(data[marker.end() : marker.end() + 2], "big")
         marker = _MARKER.search(data, marker.end() + length)
-    return scans
-
-
-def _reduce(image: Image.Image, shorter_side: int) -> None:
-    scale = REDUCING_GAP * shorter_side / min(image.size)
-    if scale < 1:
-        # Pillow's JPEG reader takes the smallest of its scales that is not below this size; the
-        # other formats pass it over.
-        image.draft(None, (math.ceil(image.width * scale), math.ceil(image.height * scale)))
-
-
-def _unreadable(data: bytes) -> ImageError:
-    if looks_like_image(data):
-        return ImageError(
-            "corrupt_image", "the picture is broken or cut short: send the complete file"
-        )
-    return ImageError(
-        "unsupported_image", "this is not a JPEG, PNG, WebP, GIF or BMP picture: send one of those"
-    )
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -265,25 +258,3 @@ def _upright(image: Image.Image) -> Image.Image:
         return image
     method = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
     return image if method is None else image.transpose(method)
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "RGB":
-        return image
-    if image.mode.startswith("I"):  # 16 bits a pixel: Pillow's own conversion clips at 255
-        high_byte = (np.asarray(image) >> 8).astype(np.uint8)
-        return Image.fromarray(high_byte).convert("RGB")
-    return _on_white(image) if image.mode == "RGBA" else image.convert("RGB")
-
-
-def _with_alpha(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I") or image.mode == "RGBA" or not image.has_transparency_data:
-        return image
-    return image.convert("RGBA")
-
-
-def _on_white(image: Image.Image) -> Image.Image:
-    # Pasting needs far less memory than compositing two pictures with alpha into a third.
-    page = Image.new("RGB", image.size, "white")
-    page.paste(image, mask=image.getchannel("A"))
-    return page

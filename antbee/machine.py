@@ -1,15 +1,22 @@
 """The machine that this process runs on."""
 
-import contextlib
 import ctypes
 import gc
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 _MEMORY: Final = Path("/proc/meminfo")
-_GROUP: Final = Path("/sys/fs/cgroup")
+_GROUPS: Final = (
+    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+    (
+        "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+        "/sys/fs/cgroup/memory/memory.usage_in_bytes",
+    ),
+)
+"""Where a container's limit and its use are: in version 2 of control groups, and in version 1."""
 _TRIM_THRESHOLD: Final = -1
 _MMAP_THRESHOLD: Final = -3
 _MMAP_MAX: Final = -4
@@ -23,29 +30,37 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def memory_limit() -> int:
+    """How many bytes of memory there are in all: the container's, or the machine's.
+
+    0 where the system does not say.
+    """
+    machine = 0
+    with suppress(AttributeError, ValueError, OSError):
+        machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min([machine, *(limit for limit, _ in _containers())])
+
+
 def free_memory() -> int:
     """How many bytes this process could still take: what the machine has, or its container.
 
     A guess where the system does not say: half of all memory, and nothing where even that is
     unknown.
     """
-    return min(_free_on_machine(), _free_in_container())
-
-
-def _free_on_machine() -> int:
-    with contextlib.suppress(OSError):
+    machine = memory_limit() // 2
+    with suppress(OSError):
         if found := re.search(r"^MemAvailable: +(\d+) kB", _MEMORY.read_text(), re.MULTILINE):
-            return int(found[1]) * 1024
-    with contextlib.suppress(AttributeError, ValueError, OSError):
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
-    return 0
+            machine = int(found[1]) * 1024
+    return min([machine, *(max(limit - used, 0) for limit, used in _containers())])
 
 
-def _free_in_container() -> int:
-    with contextlib.suppress(OSError, ValueError):  # "max" is no number: there is no limit
-        limit, used = ((_GROUP / name).read_text() for name in ("memory.max", "memory.current"))
-        return max(int(limit) - int(used), 0)
-    return _NEVER * 2**31
+def _containers() -> list[tuple[int, int]]:
+    """Limit and use, in bytes, of each control group that has a limit."""
+    found = []
+    for limit, used in _GROUPS:
+        with suppress(OSError, ValueError):  # "max" is no number: there is no limit
+            found.append((int(Path(limit).read_text()), int(Path(used).read_text())))
+    return found
 
 
 def keep_memory() -> None:
@@ -54,7 +69,7 @@ def keep_memory() -> None:
     By default glibc hands a large buffer back at once, and the system has to clear every page of
     the next one: up to half of the time of a training step.
     """
-    with contextlib.suppress(AttributeError, OSError, TypeError):
+    with suppress(AttributeError, OSError, TypeError):
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(_MMAP_MAX, 0)
         mallopt(_TRIM_THRESHOLD, _NEVER)
@@ -67,7 +82,7 @@ def give_back_large_memory() -> None:
     are threads, and a few large pictures leave a server with hundreds of megabytes. What pictures
     of the usual sizes take is kept still: they come again and again.
     """
-    with contextlib.suppress(AttributeError, OSError, TypeError):
+    with suppress(AttributeError, OSError, TypeError):
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(_MMAP_THRESHOLD, LARGE_BUFFER)
         mallopt(_TRIM_THRESHOLD, 4 * LARGE_BUFFER)  # what is kept of the smaller ones
@@ -80,5 +95,5 @@ def give_back_memory() -> None:
     """
     gc.collect()
     # Other C libraries have no such function, and Windows has no name for its own.
-    with contextlib.suppress(AttributeError, OSError, TypeError):
+    with suppress(AttributeError, OSError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)

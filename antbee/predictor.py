@@ -6,6 +6,7 @@ serves. torch is imported inside its own class and nowhere else.
 """
 
 import importlib.util
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -66,6 +67,11 @@ class Prediction:
     probabilities: dict[str, float]
 
 
+def disable_telemetry() -> None:
+    """Keep ONNX Runtime from reporting to its makers; it reads this when it is imported."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+
 class OnnxPredictor:
     """ONNX Runtime on the CPU.
 
@@ -77,6 +83,7 @@ class OnnxPredictor:
     """
 
     def __init__(self, model: PackedModel, runtime: str, threads: int = 1) -> None:
+        disable_telemetry()
         import onnxruntime  # noqa: PLC0415 - each runtime is imported only when it is chosen
 
         self.runtime = runtime
@@ -142,7 +149,23 @@ def check_runtime(model: PackedModel, runtime: str = "auto") -> str:
         ModelError: the model's file is missing or damaged, or a library is not installed.
     """
     for candidate in _candidates(model, runtime):
-        _check(model, candidate)
+        if candidate not in _NEEDS:
+            known = ", ".join(RUNTIMES)
+            raise ModelError(f"there is no runtime {candidate!r}: choose one of {known}")
+        file, libraries = _NEEDS[candidate]
+        if candidate == "int8" and file not in model.files:
+            reason = model.gate.get("int8", {}).get("reason") or "the reason was not recorded"
+            raise ModelError(
+                f"this model was packed without int8 ({reason}): choose another runtime, "
+                "or pack it again with training and validation pictures"
+            )
+        model.path(file)
+        missing = [name for name in libraries if importlib.util.find_spec(name) is None]
+        if missing:
+            needed = " and ".join(missing)
+            raise ModelError(
+                f"the {candidate} runtime needs {needed}: install it, or choose another"
+            )
     return model.runtime if runtime == "auto" else runtime
 
 
@@ -153,14 +176,23 @@ def load_predictor(model: PackedModel, runtime: str = "auto", threads: int = 1) 
         ModelError: see `check_runtime`.
     """
     check_runtime(model, runtime)
-    candidates = _candidates(model, runtime)
-    if len(candidates) == 1:
-        return _load(model, candidates[0], threads)
+    predictors: list[Predictor] = [
+        TorchPredictor(model, threads)
+        if candidate == "torch"
+        else OnnxPredictor(model, candidate, threads)
+        for candidate in _candidates(model, runtime)
+    ]
+    if len(predictors) == 1:
+        return predictors[0]
     side = model.preprocessing.crop
-    blank = np.zeros((1, 3, side, side), np.float32)
-    chosen = fastest([_load(model, candidate, threads) for candidate in candidates], blank)
+    chosen = fastest(predictors, np.zeros((1, 3, side, side), np.float32))
+    predictors.clear()
     give_back_memory()  # that of the others
     return chosen
+
+
+def _candidates(model: PackedModel, runtime: str) -> Sequence[str]:
+    return (model.candidates or (model.runtime,)) if runtime == "auto" else (runtime,)
 
 
 def fastest(
@@ -180,42 +212,10 @@ def fastest(
         if done and time.perf_counter() - start > budget:
             break
         for index, predictor in enumerate(predictors):
-            best[index] = min(best[index], _seconds(predictor, batch))
+            asked = time.perf_counter()
+            predictor.logits(batch)
+            best[index] = min(best[index], time.perf_counter() - asked)
     return predictors[best.index(min(best))]
-
-
-def _seconds(predictor: Predictor, batch: Floats) -> float:
-    start = time.perf_counter()
-    predictor.logits(batch)
-    return time.perf_counter() - start
-
-
-def _candidates(model: PackedModel, runtime: str) -> Sequence[str]:
-    return (model.candidates or (model.runtime,)) if runtime == "auto" else (runtime,)
-
-
-def _check(model: PackedModel, runtime: str) -> None:
-    if runtime not in _NEEDS:
-        raise ModelError(f"there is no runtime {runtime!r}: choose one of {', '.join(RUNTIMES)}")
-    file, libraries = _NEEDS[runtime]
-    if runtime == "int8" and file not in model.files:
-        reason = model.gate.get("int8", {}).get("reason") or "the reason was not recorded"
-        raise ModelError(
-            f"this model was packed without int8 ({reason}): choose another runtime, "
-            "or pack it again with training and validation pictures"
-        )
-    model.path(file)
-    missing = [name for name in libraries if importlib.util.find_spec(name) is None]
-    if missing:
-        raise ModelError(
-            f"the {runtime} runtime needs {' and '.join(missing)}: install it, or choose another"
-        )
-
-
-def _load(model: PackedModel, runtime: str, threads: int) -> Predictor:
-    if runtime == "torch":
-        return TorchPredictor(model, threads)
-    return OnnxPredictor(model, runtime, threads)
 
 
 def to_prediction(model: PackedModel, logits: Floats) -> Prediction:

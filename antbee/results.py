@@ -6,10 +6,12 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, Final, TextIO
 
+from antbee.command import printable
 from antbee.errors import AntBeeError
 from antbee.predictor import Prediction
 
@@ -35,6 +37,8 @@ def open_writers(
 ) -> Iterator[list[Writer]]:
     """Open what was asked for, or a table on stdout where nothing was.
 
+    The CSV is that of RFC 4180, its lines ended as Unix does.
+
     Args:
         csv_file: a path, `STDOUT` or None.
         jsonl_file: likewise.
@@ -45,88 +49,55 @@ def open_writers(
         OSError: a file cannot be written.
     """
     with ExitStack() as stack:
-        writers = []
+        writers: list[Writer] = []
         if csv_file:
-            writers.append(csv_lines(_open(stack, csv_file), labels))
+            head = ["path", "label", "probability", *map("probability_{}".format, labels), "error"]
+            rows = csv.DictWriter(_open(stack, csv_file), head, lineterminator="\n")
+            rows.writeheader()
+            writers.append(partial(write_csv, rows))
         if jsonl_file:
-            writers.append(json_lines(_open(stack, jsonl_file), model))
+            writers.append(partial(write_json, _open(stack, jsonl_file), model))
         if not writers:
-            writers.append(table(_open(stack, STDOUT), labels))
+            file, width = _open(stack, STDOUT), max(map(len, (*labels, "label")))
+            print(f"probability  {'label':<{width}}  picture", file=file)
+            writers.append(partial(write_row, file, width))
         yield writers
 
 
-def table(file: TextIO, labels: Sequence[str]) -> Writer:
-    """Align what a person wants to see; what failed is left to stderr."""
-    width = max(map(len, (*labels, "label")))
-    print(f"probability  {'label':<{width}}  picture", file=file)
-
-    def write(outcome: Outcome) -> None:
-        if outcome.prediction is not None:
-            found = outcome.prediction
-            line = f"{found.probability:11.4f}  {found.label:<{width}}  {shown(outcome.path)}"
-            print(line, file=file)
-
-    return write
+def write_row(file: TextIO, width: int, outcome: Outcome) -> None:
+    """Write what a person wants to see, as soon as it is there; what failed is left to stderr."""
+    if outcome.prediction is not None:
+        found = outcome.prediction
+        line = f"{found.probability:11.4f}  {found.label:<{width}}  {printable(outcome.path)}"
+        print(line, file=file)
 
 
-def csv_lines(file: TextIO, labels: Sequence[str]) -> Writer:
-    """Write CSV (RFC 4180, lines ended as Unix does) with a column for each label's probability."""
-    named = [f"probability_{label}" for label in labels]
-    lines = csv.DictWriter(
-        file, ["path", "label", "probability", *named, "error"], lineterminator="\n"
-    )
-    lines.writeheader()
-
-    def write(outcome: Outcome) -> None:
-        row: dict[str, Any] = {"path": str(outcome.path), "error": outcome.error or ""}
-        if outcome.prediction is not None:
-            found = outcome.prediction
-            probabilities = dict(
-                zip(named, (found.probabilities[one] for one in labels), strict=True)
-            )
-            row |= {"label": found.label, "probability": found.probability, **probabilities}
-        lines.writerow(row)
-
-    return write
+def write_csv(rows: "csv.DictWriter[str]", outcome: Outcome) -> None:
+    """Write a row with a column for each label's probability, and one for what went wrong."""
+    row: dict[str, Any] = {"path": str(outcome.path), "error": outcome.error or ""}
+    if outcome.prediction is not None:
+        found = outcome.prediction
+        row |= {"label": found.label, "probability": found.probability}
+        row |= {f"probability_{label}": share for label, share in found.probabilities.items()}
+    rows.writerow(row)
 
 
-def json_lines(file: TextIO, model: str) -> Writer:
-    """Write one JSON object a line, shaped as the server's answers, and the `path`.
-
-    Args:
-        file: gets the lines.
-        model: what the answers call it.
-    """
-
-    def write(outcome: Outcome) -> None:
-        content: dict[str, object] = {"path": str(outcome.path)}
-        if outcome.prediction is not None:
-            content |= {**asdict(outcome.prediction), "model": model}
-        else:
-            code = getattr(outcome.error, "code", "unreadable_file")
-            content["error"] = {"code": code, "message": str(outcome.error)}
-        print(json.dumps(content), file=file)
-
-    return write
-
-
-def shown(path: Path | str) -> str:
-    """Spell a path or label so that nothing in it can move a terminal's cursor, or fails to print.
-
-    A file's name need not be text: its odd bytes come as surrogates, and are spelt out.
-    """
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode()
-        for character in str(path)
-    )
+def write_json(file: TextIO, model: str, outcome: Outcome) -> None:
+    """Write one JSON object a line, shaped as the server's answers, and the `path`."""
+    content: dict[str, object] = {"path": str(outcome.path)}
+    if outcome.prediction is not None:
+        content |= {**asdict(outcome.prediction), "model": model}
+    else:
+        code = getattr(outcome.error, "code", "unreadable_file")
+        content["error"] = {"code": code, "message": str(outcome.error)}
+    print(json.dumps(content), file=file)
 
 
 def _open(stack: ExitStack, name: str) -> TextIO:
     # Names of files need not be text: surrogates carry their bytes through.
     if name != STDOUT:
-        path = Path(name)
         return stack.enter_context(
-            path.open("w", encoding="utf-8", errors="surrogateescape", newline="")
+            Path(name).open("w", encoding="utf-8", errors="surrogateescape", newline="")
         )
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")

@@ -19,6 +19,7 @@ import torch
 from PIL import Image
 
 from antbee.artifact import HEAD, INT8, ONNX, WEIGHTS, PackedModel, read_model, write_model
+from antbee.images import configure_pillow
 from antbee.packing.pack import export_head, export_onnx, export_weights
 from antbee.packing.quantize import Quantization, quantize
 from antbee.training.model import build_model
@@ -38,6 +39,12 @@ def noise(width: int, height: int, seed: int = 0) -> Image.Image:
     """Make a picture of smooth random colours, which survives JPEG well."""
     cells = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), np.uint8)
     return Image.fromarray(cells).resize((width, height), Image.Resampling.BICUBIC)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def pillow() -> None:
+    """Read pictures as every program of ours does."""
+    configure_pillow()
 
 
 @pytest.fixture(scope="session")

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from antbee import heatmap
-from antbee.activation import activation_maps, load_head, strength
+
+from antbee.explain import Box, activation_maps, displayed, load_head, overlay, strength, to_png
 from antbee.artifact import PackedModel
 from antbee.errors import RequestError
 from antbee.images import decode_image, read_array, to_array
@@ -132,7 +132,7 @@ class Classifier:
         with self._metrics.stage("draw"):
             maps = activation_maps(features[0], head)
             found = strength(maps, self.model.labels.index(label))
-            png = heatmap.to_png(heatmap.overlay(picture, found, square))
+            png = to_png(overlay(picture, found, square))
         return Explanation(png, label, prediction.probabilities[label])
 
     @contextlib.contextmanager
@@ -143,7 +143,7 @@ class Classifier:
 
     def _read_for_drawing(
         self, data: bytes, before_large: Callable[[], object]
-    ) -> tuple[Floats, Image.Image, heatmap.Box]:
+    ) -> tuple[Floats, Image.Image, Box]:
         # As `read_array` reads it, so that the answer is the same.
         preprocessing = self.model.preprocessing
         picture = decode_image(
@@ -152,4 +152,4 @@ class Classifier:
             shorter_side=preprocessing.resize,
             before_large=before_large,
         )
-        return to_array(picture, preprocessing), *heatmap.shown(picture, preprocessing)
+        return to_array(picture, preprocessing), *displayed(picture, preprocessing)

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Final
 
 from antbee.ahead import open_pool, work_ahead
+from antbee.command import Bar
 from antbee.errors import ImageError
 from antbee.files import sha256_of
 from antbee.images import decode_image
-from antbee.training.progress import Bar
 
 AHEAD: Final = 64
 
@@ -34,15 +34,19 @@ def examine_files(paths: Sequence[Path]) -> dict[Path, Examined]:
     """Read and decode every file once."""
     with open_pool() as pool:
         results = work_ahead(pool, _examine, paths, AHEAD)
-        return dict(zip(paths, Bar("reading", len(paths), results), strict=True))
+        found = {}
+        with Bar("reading", len(paths)) as bar:
+            for path, result in zip(paths, results, strict=True):
+                found[path] = result
+                bar.update()
+        return found
 
 
 def hash_files(paths: Sequence[Path]) -> dict[Path, str]:
     """Give the SHA-256 of every file that can be opened; nothing is decoded."""
     with open_pool() as pool:
         sums = work_ahead(pool, _hash, paths, AHEAD)
-        hashed = zip(paths, Bar("hashing", len(paths), sums), strict=True)
-        return {path: one for path, one in hashed if one is not None}
+        return {path: one for path, one in zip(paths, sums, strict=True) if one is not None}
 
 
 def _examine(path: Path) -> Examined:

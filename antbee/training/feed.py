@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Final
 import torch
 from torch import Tensor
 
+from antbee.command import Bar
 from antbee.machine import free_memory
 from antbee.training.batches import Batch, in_order, shuffle, train_batches, val_batches
 from antbee.training.data import Pictures
 from antbee.training.loop import Learner
-from antbee.training.progress import Bar
 from antbee.training.shelf import Shelf
 
 if TYPE_CHECKING:

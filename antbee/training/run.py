@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from antbee.ahead import open_pool
-from antbee.command import say
+from antbee.command import Bar, say
 from antbee.files import remove_temporaries
 from antbee.training.batches import count_batches
 from antbee.training.checkpoint import (
@@ -23,12 +23,11 @@ from antbee.training.checkpoint import (
 from antbee.training.data import Pictures
 from antbee.training.feed import Feed, Plan
 from antbee.training.folder import BEST, LAST, METRICS, locked, write_metrics
-from antbee.training.interrupt import Stop
 from antbee.training.loop import Learner, LearnerState, Recipe
 from antbee.training.model import build_model
-from antbee.training.progress import Bar
 from antbee.training.team import ALONE, Team
 from antbee.training.tensorboard import Curves
+from antbee.training.terminal import Stop
 
 
 class Run:

@@ -9,7 +9,7 @@ import pytest
 from antbee import predict
 from antbee.artifact import ONNX, PackedModel
 from antbee.errors import DataError
-from antbee.predict import Found, main
+from antbee.predict import find_files, main
 from antbee.results import Outcome
 from tests.predict.command import ORDER, Capture, run
 
@@ -49,10 +49,10 @@ def test_hidden_and_other_files_are_passed_over(tmp_path: Path) -> None:
     for name in (".hidden.jpg", ".git/a.jpg", "b.heic", "c", "d.JPG", "e/f.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    found = Found([tmp_path, tmp_path / ".hidden.jpg"])
+    files, passed_over = find_files([tmp_path, tmp_path / ".hidden.jpg"])
 
-    assert found.files == [tmp_path / "d.JPG", tmp_path / ".hidden.jpg"]
-    assert found.passed_over == {".heic": 1, "no ending": 1, ".txt": 1}
+    assert files == [tmp_path / "d.JPG", tmp_path / ".hidden.jpg"]
+    assert passed_over == {".heic": 1, "no ending": 1, ".txt": 1}
 
 
 def test_folder_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,7 +62,7 @@ def test_folder_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr(os, "scandir", scandir)
-    (outcome,) = Found([tmp_path]).files
+    ((outcome,), _) = find_files([tmp_path])
 
     assert isinstance(outcome, Outcome)
     assert outcome.path == tmp_path
@@ -74,7 +74,7 @@ def test_a_link_that_leads_round_is_followed_once(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").touch()
     (tmp_path / "again").symlink_to(tmp_path)
 
-    assert Found([tmp_path]).files == [tmp_path / "a.jpg"]
+    assert find_files([tmp_path])[0] == [tmp_path / "a.jpg"]
 
 
 def test_huge_files_are_not_read(tmp_path: Path) -> None:

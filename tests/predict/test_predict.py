@@ -13,9 +13,9 @@ import pytest
 
 from antbee.artifact import PackedModel, read_model, write_model
 from antbee.calibration import Calibration
+from antbee.command import printable
 from antbee.images import decode_image, to_array
 from antbee.predictor import Prediction, load_predictor, to_prediction
-from antbee.results import shown
 from tests.conftest import LABELS, encode, noise
 from tests.predict.command import ORDER, Capture, run
 
@@ -104,9 +104,9 @@ def test_csv_and_json_lines_together(
 
 def test_the_order_is_kept(packed: PackedModel, tmp_path: Path, capsys: Capture) -> None:
     """With several threads, a large picture does not fall behind the small ones after it."""
-    names = [f"{index:02}.png" for index in range(40)]
+    names = [f"{index:02}.png" for index in range(12)]
     for index, name in enumerate(names):
-        side = 2000 if index % 10 == 0 else 32
+        side = 1500 if index % 6 == 0 else 32
         (tmp_path / name).write_bytes(encode(noise(side, side), "PNG"))
 
     assert run(packed, tmp_path, "--threads", 4) == 0
@@ -137,7 +137,7 @@ def test_names_that_are_no_text(packed: PackedModel, pictures: Path, tmp_path: P
 
 def test_names_cannot_move_the_cursor() -> None:
     """On a terminal, what cannot be printed is spelt out."""
-    assert shown(Path("a\x1b[2J\n\udcffä.jpg")) == "a\\x1b[2J\\n\\udcffä.jpg"
+    assert printable(Path("a\x1b[2J\n\udcffä.jpg")) == "a\\x1b[2J\\n\\udcffä.jpg"
 
 
 @pytest.mark.parametrize("to_file", [True, False])
@@ -153,7 +153,11 @@ def test_a_bar_on_a_terminal(
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
     answers = ["--csv", pictures / "answers.csv"] if to_file else []
 
-    assert run(packed, pictures, *answers) == 0
+    assert run(packed, pictures, pictures / "no.jpg", *answers) == 1
     err = capsys.readouterr().err
-    assert ("\r[#####.........................] 1 of 6" in err) is to_file
-    assert ("\r\x1b[K" in err) is to_file
+    assert ("classifying:   0%|" in err) is to_file
+    # Where the bar was is cleared before anything else is said, and when all is done.
+    lines = [line.rpartition("\r")[2] for line in err.rstrip("\n").split("\n")]
+    assert lines[0] == f"{pictures / 'no.jpg'}: it cannot be read: No such file or directory"
+    assert lines[-1] == "1 of 7 could not be classified"
+    assert len(lines) == 3

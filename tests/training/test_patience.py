@@ -9,7 +9,7 @@ from antbee.training import run as module
 from antbee.training.arguments import DEFAULTS
 from antbee.training.checkpoint import Metrics, load_checkpoint
 from antbee.training.data import check_pictures
-from antbee.training.interrupt import Stop
+from antbee.training.terminal import Stop
 from antbee.training.start import begin_run, resume_run
 
 CPU = torch.device("cpu")

@@ -17,7 +17,7 @@ from antbee.errors import CheckpointError, DataError
 from antbee.training.checkpoint import load_checkpoint
 from antbee.training.data import check_pictures
 from antbee.training.folder import locked
-from antbee.training.interrupt import Stop
+from antbee.training.terminal import Stop
 from antbee.training.start import begin_run, resume_run
 from tests.training.conftest import (
     measured,

@@ -7,9 +7,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from antbee.command import DONE, run
+from antbee.command import DONE, printable, run
 from antbee.errors import DataError
-from antbee.results import shown
 from antbee.training.checkpoint import Checkpoint, load_checkpoint
 from antbee.training.data import Pictures, find_splits
 from antbee.training.folder import BEST
@@ -51,7 +50,7 @@ def find_again(checkpoint: Checkpoint, data: Path) -> Pictures:
     recorded = sum(checkpoint.data["pictures"]["val"].values())
     if len(val) != recorded:
         raise DataError(
-            f"{shown(data)} has {len(val)} validation pictures, and the run had "
+            f"{printable(data)} has {len(val)} validation pictures, and the run had "
             f"{recorded}: name the folder that it was trained on with --data"
         )
     return Pictures(found["val"].labels, found["train"].pictures, val, checkpoint.data)

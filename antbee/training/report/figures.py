@@ -18,7 +18,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from PIL import Image, ImageOps
 
 from antbee.calibration import Reliability
-from antbee.results import shown
+from antbee.command import printable
 from antbee.training.report.measure import THUMBNAIL, Looked
 from antbee.training.report.numbers import Counts
 
@@ -172,7 +172,7 @@ def draw_sheet(title: str, looked: Sequence[Looked], captions: Sequence[Sequence
             axes.set_axis_off()
         for axes, pair, lines in zip(grid, looked, captions, strict=False):
             axes.imshow(np.hstack([_square(pair.picture), _square(pair.heat)]))
-            axes.set_title("\n".join(map(shown, lines)), fontsize=9)
+            axes.set_title("\n".join(map(printable, lines)), fontsize=9)
         return _png(figure, SHEET_DPI)
 
 
@@ -182,7 +182,7 @@ def _square(picture: Image.Image) -> np.ndarray[Any, np.dtype[np.uint8]]:
 
 def shortened(label: str) -> str:
     """Spell a label so that it can be printed, in no more than `MOST_LETTERS`."""
-    text = shown(label)
+    text = printable(label)
     return text if len(text) <= MOST_LETTERS else text[: MOST_LETTERS - 1] + "…"
 
 

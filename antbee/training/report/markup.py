@@ -8,7 +8,7 @@ from typing import Final
 
 from PIL import Image
 
-from antbee.results import shown
+from antbee.command import printable
 
 SHARPNESS: Final = 1.5
 """Pixels of a chart for each of the page's."""
@@ -91,4 +91,4 @@ def _data_url(kind: str, data: bytes) -> str:
 
 
 def _text(value: object) -> str:
-    return escape(shown(str(value)))
+    return escape(printable(str(value)))

@@ -17,19 +17,17 @@ from PIL import Image
 from torch import Tensor, nn
 from torchvision.models.feature_extraction import create_feature_extractor
 
-from antbee import heatmap
-from antbee.activation import activation_maps, strength
 from antbee.ahead import open_pool, work_ahead
 from antbee.artifact import FEATURES
 from antbee.calibration import Calibration, Shares, calibrate, softmax
+from antbee.command import Bar, printable
 from antbee.errors import DataError, ImageError
+from antbee.explain import activation_maps, displayed, overlay, strength
 from antbee.images import IMAGENET, decode_image, read_array, to_array
 from antbee.predictor import OUTPUT_NODES, Floats
-from antbee.results import shown
 from antbee.training.checkpoint import Checkpoint
 from antbee.training.data import Picture
 from antbee.training.model import HEAD, restore_model
-from antbee.training.progress import Bar
 
 BATCH: Final = 32
 AHEAD: Final = 2
@@ -122,8 +120,8 @@ class Network:
         features = self._features(self._tensor([to_array(picture)]))[FEATURES]
         head = _array(self._network.get_parameter(f"{HEAD}.weight"))
         found = strength(activation_maps(_array(features)[0], head), label)
-        small, square = heatmap.shown(picture, IMAGENET, THUMBNAIL)
-        return Looked(small, heatmap.overlay(small, found, square))
+        small, square = displayed(picture, IMAGENET, THUMBNAIL)
+        return Looked(small, overlay(small, found, square))
 
     @cached_property
     def _features(self) -> nn.Module:
@@ -169,7 +167,7 @@ def _faults_named(picture: Picture) -> Iterator[bytes]:
     try:
         yield picture.path.read_bytes()
     except (OSError, ImageError) as error:
-        raise DataError(f"{shown(picture.path)} can no longer be read: {error}") from error
+        raise DataError(f"{printable(picture.path)} can no longer be read: {error}") from error
 
 
 def _array(tensor: Tensor) -> Floats:

@@ -10,10 +10,9 @@ from typing import Any, Final
 import torch
 
 from antbee.calibration import reliability, softmax
-from antbee.command import say
+from antbee.command import printable, say
 from antbee.errors import AntBeeError, CheckpointError, DataError
 from antbee.files import write_atomically
-from antbee.results import shown
 from antbee.training.checkpoint import load_checkpoint
 from antbee.training.data import Pictures
 from antbee.training.device import choose_device
@@ -106,8 +105,8 @@ def _examine(folder: Path, pictures: Pictures, device: torch.device) -> Content:
         raise CheckpointError(f"{folder / BEST} is of a run without a finished epoch")
     if checkpoint.labels != pictures.labels:
         raise DataError(
-            f"{folder / BEST} has the labels {', '.join(map(shown, checkpoint.labels))}, and the "
-            f"pictures {', '.join(map(shown, pictures.labels))}: name its own with --data"
+            f"{folder / BEST} has the labels {', '.join(map(printable, checkpoint.labels))}, and the "
+            f"pictures {', '.join(map(printable, pictures.labels))}: name its own with --data"
         )
     history = read_metrics(folder / METRICS)
     network = Network(checkpoint, device)

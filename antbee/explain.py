@@ -1,4 +1,9 @@
-"""A picture with a heat map over it. Pillow and NumPy only; knows nothing of networks' weights."""
+"""Which parts of a picture speak for which label, and the picture that shows it.
+
+Class activation maps, after Zhou et al. 2016, "Learning Deep Features for Discriminative
+Localization" (arXiv:1512.04150), section 2: the network's last features, weighted as its last layer
+weighs their means. No gradients, so every runtime can do it. Pillow and NumPy only.
+"""
 
 import io
 from typing import Final
@@ -6,6 +11,8 @@ from typing import Final
 import numpy as np
 from PIL import Image, ImageColor, ImageEnhance
 
+from antbee.artifact import HEAD, PackedModel
+from antbee.errors import ModelError
 from antbee.images import Preprocessing, central_square
 from antbee.predictor import Floats
 
@@ -26,12 +33,68 @@ OUTSIDE: Final = 0.6
 FASTEST: Final = 1
 """Of zlib's levels: on photos a third of the default's time, for files a tenth larger."""
 _LEVELS: Final = 256
+_CHANNELS: Final = [
+    np.interp(np.linspace(0, len(COLOURS) - 1, _LEVELS), range(len(COLOURS)), channel)
+    for channel in zip(*map(ImageColor.getrgb, COLOURS), strict=True)
+]
+_PALETTE: Final = np.stack(_CHANNELS, 1).round().astype(np.uint8).tobytes()
+"""Red, green and blue of every strength, one after the other."""
+_OPACITY: Final = [
+    round(OPAQUE * (_LEVELS - 1) * (level / (_LEVELS - 1)) ** RISE) for level in range(_LEVELS)
+]
+_DIMMED: Final = [round(OUTSIDE * level) for level in range(_LEVELS)] * 3
 
 Box = tuple[float, float, float, float]
 """Left, top, right and bottom, in pixels."""
 
 
-def shown(
+def load_head(model: PackedModel) -> Floats | None:
+    """Read the last layer's weights, float32 [classes, channels]; None where none were packed.
+
+    Raises:
+        ModelError: the file is missing or damaged, or is not what its name says.
+    """
+    if HEAD not in model.files:
+        return None
+    path = model.path(HEAD)
+    try:
+        head = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise ModelError(f"{path} is not an array: pack the model again") from error
+    if head.ndim != 2 or len(head) != len(model.labels) or head.dtype != np.float32:  # noqa: PLR2004
+        raise ModelError(f"{path} does not fit the model's labels: pack the model again")
+    return np.asarray(head, np.float32)
+
+
+def activation_maps(features: Floats, head: Floats) -> Floats:
+    """Weigh one picture's features by every label's weights.
+
+    Args:
+        features: float32 [channels, h, w].
+        head: float32 [classes, channels].
+
+    Returns:
+        float32 [classes, h, w]. The mean of a label's map is its logit, less the last layer's bias.
+    """
+    return np.tensordot(head, features, axes=1)
+
+
+def strength(maps: Floats, label: int) -> Floats:
+    """How strongly each part speaks for a label: float32 [h, w], 0 to 1.
+
+    1 is the strongest that anything in this picture speaks for any label, so the maps of two labels
+    can be compared, and a label that hardly anything speaks for has a faint map. What speaks
+    against the label is 0.
+
+    Args:
+        maps: float32 [classes, h, w].
+        label: its index.
+    """
+    strongest = max(float(maps.max()), np.finfo(np.float32).tiny)
+    return np.asarray(maps[label].clip(0) / strongest, np.float32)
+
+
+def displayed(
     picture: Image.Image, preprocessing: Preprocessing, most: int = MAX_SIDE
 ) -> tuple[Image.Image, Box]:
     """Scale a picture down to what is shown, and say where in it the network looks.
@@ -50,47 +113,36 @@ def shown(
     return small, (left * across, top * down, right * across, bottom * down)
 
 
-def overlay(picture: Image.Image, strength: Floats, square: Box) -> Image.Image:
+def overlay(picture: Image.Image, strengths: Floats, square: Box) -> Image.Image:
     """Lay a map over the part of a picture that the network saw, and dim the rest.
 
     Args:
         picture: RGB.
-        strength: float32 [h, w], 0 to 1.
+        strengths: float32 [h, w], 0 to 1.
         square: where the map belongs.
     """
-    heat = spread(strength, picture.size, square, Image.Resampling.BICUBIC)
+    heat = spread(strengths, picture.size, square, Image.Resampling.BICUBIC)
     seen = spread(np.ones((1, 1), np.float32), picture.size, square, Image.Resampling.NEAREST)
     faded = ImageEnhance.Color(picture).enhance(FADED)
     result = Image.composite(faded, faded.point(_DIMMED), seen)
-    result.paste(_coloured(heat), mask=heat.point(_OPACITY))
+    opacity = heat.point(_OPACITY)
+    heat.putpalette(_PALETTE)
+    result.paste(heat.convert("RGB"), mask=opacity)
     return result
 
 
 def spread(
-    strength: Floats, size: tuple[int, int], square: Box, method: Image.Resampling
+    strengths: Floats, size: tuple[int, int], square: Box, method: Image.Resampling
 ) -> Image.Image:
     """Interpolate a map over its square of a picture: 8 bits of grey, black outside the square.
 
     As in the paper, each number stands for its own part of what the network saw: an even grid.
     """
     left, top, right, bottom = square
-    across, down = strength.shape[1] / (right - left), strength.shape[0] / (bottom - top)
+    across, down = strengths.shape[1] / (right - left), strengths.shape[0] / (bottom - top)
     to_map = (across, 0, -left * across, 0, down, -top * down)
-    levels = Image.fromarray(strength * (_LEVELS - 1))
+    levels = Image.fromarray(strengths * (_LEVELS - 1))
     return levels.transform(size, Image.Transform.AFFINE, to_map, method).convert("L")
-
-
-def _coloured(heat: Image.Image) -> Image.Image:
-    colours = heat.copy()
-    colours.putpalette(_PALETTE)
-    return colours.convert("RGB")
-
-
-def _palette() -> bytes:
-    rows = np.array([ImageColor.getrgb(colour) for colour in COLOURS])
-    places = np.linspace(0, len(rows) - 1, _LEVELS)
-    columns = [np.interp(places, range(len(rows)), channel) for channel in rows.T]
-    return np.stack(columns, 1).round().astype(np.uint8).tobytes()
 
 
 def to_png(picture: Image.Image) -> bytes:
@@ -99,10 +151,3 @@ def to_png(picture: Image.Image) -> bytes:
     # Pillow would write the colour profile of the file that the picture came from: any bytes.
     picture.save(buffer, "PNG", compress_level=FASTEST, icc_profile=None)
     return buffer.getvalue()
-
-
-_PALETTE: Final = _palette()
-_OPACITY: Final = [
-    round(OPAQUE * (_LEVELS - 1) * (level / (_LEVELS - 1)) ** RISE) for level in range(_LEVELS)
-]
-_DIMMED: Final = [round(OUTSIDE * level) for level in range(_LEVELS)] * 3
