@@ -87,15 +87,10 @@ class Saved:
         return self.out.splitlines()[-1]
 
     @property
-    def model(self) -> dict[str, Any]:
-        """What `model.json` says."""
-        content: dict[str, Any] = json.loads(self.index.read_text())
-        return content
-
-    @property
-    def index(self) -> Path:
-        """The one `model.json`."""
-        return next(self.home.glob("models/*/*/model.json"))
+    def model(self) -> Path:
+        """The folder of the packed model that was said to be made."""
+        said = [line for line in self.err.splitlines() if line.startswith("packed model ")]
+        return self.home / "models" / said[-1].split()[-1].replace(":", "/")
 
 
 def save(home: Path, *arguments: str | Path, cwd: Path = REPOSITORY) -> Saved:
@@ -124,10 +119,10 @@ def served(
     saved: Saved, start_server: StartServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
     """Serve the bento on a machine without torch and the source folder, after another packing."""
-    later = saved.index.parent.with_name("zzzzzzzzzzzzzzzz")
-    shutil.copytree(saved.index.parent, later)
-    info = (later / "model.yaml").read_text()
-    (later / "model.yaml").write_text(info.replace(saved.index.parent.name, later.name))
+    later = saved.model.with_name("later")
+    shutil.copytree(saved.model, later)
+    index = later / "model.yaml"
+    index.write_text(index.read_text().replace(saved.model.name, later.name))
     (later.parent / "latest").write_text(later.name)
     blocked = tmp_path_factory.mktemp("blocked")
     for name in ("torch", "torchvision", "onnx"):
@@ -135,7 +130,6 @@ def served(
         (blocked / name / "__init__.py").write_text("raise ImportError('not on this machine')")
     with start_server(saved.tag, saved.home, blocked, PYTHONPATH=str(blocked)) as server:
         yield server
-    shutil.rmtree(later)
 
 
 def test_a_bento_serves_anywhere(saved: Saved, served: Server) -> None:
@@ -152,12 +146,12 @@ def test_a_bento_keeps_its_model(saved: Saved, served: Server) -> None:
     model = httpx.get(f"{served.url}/model").json()["model"]
 
     assert saved.tag.startswith("my_insects:")
-    assert model == f"my_insects:{saved.index.parent.name}"
+    assert model == f"my_insects:{saved.model.name}"
 
 
 def test_model_says_what_it_was_made_of(saved: Saved) -> None:
     """`model.json` keeps the comparison, the calibration and where all of it came from."""
-    model = saved.model
+    model = json.loads((saved.model / "model.json").read_text())
     arguments = {"epochs": 1, "data": "data", "weights": "none"}
 
     assert [row["runtime"] for row in model["gate"]["rows"]] == ["torch", "onnx", "int8"]
