@@ -1,7 +1,6 @@
 """`save_to_bento.py`, as a person runs it; a refusal in this process."""
 
 import json
-import os
 import pickle
 import shutil
 import subprocess
@@ -93,25 +92,21 @@ class Saved:
         return self.home / "models" / said[-1].split()[-1].replace(":", "/")
 
 
-def save(home: Path, *arguments: str | Path, cwd: Path = REPOSITORY) -> Saved:
-    """Run the command in a process of its own."""
+@pytest.fixture(scope="module")
+def saved(checkpoint: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Saved:
+    """Run the command in a process of its own, with pictures, under a name of one's own."""
+    home = tmp_path_factory.mktemp("saved") / "home"
+    script = REPOSITORY / "save_to_bento.py"
     run = subprocess.run(
-        [sys.executable, REPOSITORY / "save_to_bento.py", *arguments],
-        env=environment(home, OMP_NUM_THREADS=os.environ.get("OMP_NUM_THREADS", "2")),
-        cwd=cwd,
+        [sys.executable, script, checkpoint, "--data", data, "--name", "my_insects"],
+        env=environment(home),
+        cwd=REPOSITORY,
         capture_output=True,
         text=True,
         check=False,
     )
     assert run.returncode == 0, run.stderr
     return Saved(home, run.stdout, run.stderr)
-
-
-@pytest.fixture(scope="module")
-def saved(checkpoint: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Saved:
-    """Pack with pictures, under a name of one's own."""
-    home = tmp_path_factory.mktemp("saved") / "home"
-    return save(home, checkpoint, "--data", data, "--name", "my_insects")
 
 
 @pytest.fixture(scope="module")
