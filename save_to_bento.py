@@ -19,13 +19,7 @@ SAVED_MODELS = Path("saved_models")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit code."""
-    arguments = parse(argv)
-    return run(lambda: save(arguments))
-
-
-def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Read the command line; wrong usage exits with 2."""
+    """Run the command and return its exit code; wrong usage exits with 2."""
     parser = argparse.ArgumentParser(prog="save_to_bento.py", description=__doc__)
     add = parser.add_argument
     add("checkpoint", nargs="?", type=Path, help="default: best.pt of the newest run")
@@ -37,15 +31,16 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         help="what it is served with; auto: the fastest that answers as PyTorch does",
     )
     add("--name", default="ant_bee_classifier", help="of the model and of the bento")
-    return parser.parse_args(argv)
+    arguments = parser.parse_args(argv)
+    configure_pillow()
+    disable_telemetry()
+    return run(lambda: save(arguments))
 
 
 def save(arguments: argparse.Namespace) -> int:
     """Pack, build, and say how to go on."""
-    configure_pillow()
-    disable_telemetry()
     # Loading torch and BentoML takes seconds, which --help need not wait for.
-    from antbee.packing.store import save_bento  # noqa: PLC0415
+    from antbee.packing.pack import save_bento  # noqa: PLC0415
     from antbee.training.checkpoint import newest_checkpoint  # noqa: PLC0415
 
     checkpoint = arguments.checkpoint or newest_checkpoint(SAVED_MODELS)

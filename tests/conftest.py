@@ -19,8 +19,9 @@ import torch
 from PIL import Image
 
 from antbee.artifact import HEAD, INT8, ONNX, WEIGHTS, PackedModel, read_model, write_model
-from antbee.packing.export import export_head, export_onnx, export_weights
-from antbee.packing.quantize import Recipe, quantize
+from antbee.images import configure_pillow
+from antbee.packing.pack import export_head, export_onnx, export_weights
+from antbee.packing.quantize import Quantization, quantize
 from antbee.training.model import build_model
 
 REPOSITORY = Path(__file__).parents[1]
@@ -80,7 +81,7 @@ def packed_int8(packed: PackedModel, tmp_path_factory: pytest.TempPathFactory) -
     folder = tmp_path_factory.mktemp("packed_int8")
     shutil.copytree(packed.folder, folder, dirs_exist_ok=True)
     arrays = list(np.random.default_rng(0).standard_normal((4, 3, 224, 224), np.float32))
-    quantize(folder / ONNX, folder / INT8, arrays, Recipe(4))
+    quantize(folder / ONNX, folder / INT8, arrays, Quantization(4))
     write_model(replace(packed, candidates=("int8", "onnx"), folder=folder))
     return read_model(folder)
 

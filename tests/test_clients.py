@@ -1,4 +1,4 @@
-"""The clients that we show: the programs in `examples/` and what stands in the README."""
+"""The clients that we show: the programs in `examples/` and in the documents."""
 
 import os
 import re
@@ -15,10 +15,14 @@ from tests.conftest import KEY, LABELS, REPOSITORY, Server, encode, noise
 pytestmark = pytest.mark.xdist_group("server")
 
 EXAMPLES: Final = ("classify.py", "classify.mjs")
-README: Final = re.findall(
-    r"^```(python|js)\n(.*?)^```$", (REPOSITORY / "README.md").read_text(), re.MULTILINE | re.DOTALL
-)
-"""The programs in the README: their language and their text."""
+PROGRAMS: Final = [
+    program
+    for page in ("README.md", "docs/serving.md")
+    for program in re.findall(
+        r"^```(python|js)\n(.*?)^```$", (REPOSITORY / page).read_text(), re.MULTILINE | re.DOTALL
+    )
+]
+"""The programs in the README and in what it links to: their language and their text."""
 ADDRESS: Final = "http://127.0.0.1:3000"
 """The server that they ask."""
 
@@ -78,9 +82,9 @@ def test_examples_send_a_key(guarded: Server, folder: Path, name: str) -> None:
     assert stranger.stderr.startswith("unauthorized: ")
 
 
-@pytest.mark.parametrize(("language", "text"), README)
-def test_the_readme_can_be_pasted(server: Server, folder: Path, language: str, text: str) -> None:
-    """What the README shows runs as it stands, beside `data/`, and prints a prediction."""
+@pytest.mark.parametrize(("language", "text"), PROGRAMS)
+def test_what_we_show_can_be_pasted(server: Server, folder: Path, language: str, text: str) -> None:
+    """What the documents show runs as it stands, beside `data/`, and prints a prediction."""
     assert ADDRESS in text
     program = folder / {"python": "program.py", "js": "program.mjs"}[language]
     program.write_text(text.replace(ADDRESS, server.url))
@@ -90,6 +94,6 @@ def test_the_readme_can_be_pasted(server: Server, folder: Path, language: str, t
     assert any(label in run.stdout for label in LABELS)
 
 
-def test_the_readme_has_a_program() -> None:
-    """The README's programs are found at all."""
-    assert "python" in {language for language, _ in README}
+def test_the_documents_have_programs() -> None:
+    """The documents' programs are found at all: two in Python, one in JavaScript."""
+    assert sorted(language for language, _ in PROGRAMS) == ["js", "python", "python"]

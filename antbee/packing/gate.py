@@ -6,13 +6,13 @@ It runs the serving predictors, on the inputs that the server's own decoding giv
 import math
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any, Final
+from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from antbee.calibration import Calibration, calibrate, softmax
+from antbee.command import table
 from antbee.errors import ModelError
 from antbee.predictor import Floats, Predictor
 
@@ -60,22 +60,19 @@ class Row:
     images_per_second: float
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """How all runtimes answer, and what their logits are divided by.
+@dataclass
+class _Tally:
+    """One runtime's answers so far; `output_changes` are of the logits and of the features."""
 
-    Attributes:
-        rows: one for each runtime.
-        calibration: fitted on the logits of `REFERENCE` for the pictures that have a label.
-    """
-
-    rows: list[Row]
-    calibration: Calibration
+    logits: list[Floats] = field(default_factory=list)
+    output_changes: list[float] = field(default_factory=lambda: [0.0, 0.0])
+    exact: bool = True
+    seconds: float = 0.0
 
 
 def compare(
     predictors: Mapping[str, Predictor], samples: Iterable[tuple[Floats, int]]
-) -> Comparison:
+) -> tuple[list[Row], Calibration]:
     """Run every predictor over every sample and compare it with `REFERENCE`, which is one of them.
 
     Args:
@@ -85,84 +82,60 @@ def compare(
             timed after the same other.
 
     Returns:
-        A row a runtime; none if there is no sample.
+        A row a runtime, none if there is no sample; and the calibration, fitted on the logits of
+        `REFERENCE` for the samples that have a label.
     """
-    labels = []
     tallies = {runtime: _Tally() for runtime in predictors}
     order = list(predictors)
+    labels = []
     for array, label in samples:
         labels.append(label)
-        outputs = {name: tallies[name].run(predictors[name], array[np.newaxis]) for name in order}
-        for runtime, output in outputs.items():
-            tallies[runtime].note_difference(output, outputs[REFERENCE])
+        outputs = {}
+        for runtime in order:
+            start = time.perf_counter()
+            outputs[runtime] = predictors[runtime].outputs(array[np.newaxis])
+            tallies[runtime].seconds += time.perf_counter() - start
         order.append(order.pop(0))
+        for runtime, tally in tallies.items():
+            tally.logits.append(outputs[runtime][0][0])
+            pairs = zip(outputs[runtime], outputs[REFERENCE], strict=True)
+            for index, (ours, theirs) in enumerate(pairs):
+                change = float(np.abs(ours - theirs).max())
+                tally.output_changes[index] = max(tally.output_changes[index], change)
+                # Written so that an output that is no number counts as different.
+                tally.exact &= change <= TOLERANCE + ROUNDING * float(np.abs(theirs).max())
     if not labels:
-        return Comparison([], Calibration())
-    reference, truth = tallies[REFERENCE].stacked(), np.asarray(labels)
-    calibration = _calibrate(reference, truth)
-    rows = [
-        _row(runtime, tally, reference, truth, calibration.temperature)
-        for runtime, tally in tallies.items()
-    ]
-    return Comparison(rows, calibration)
+        return [], Calibration()
 
-
-def _calibrate(logits: Floats, truth: NDArray[np.int64]) -> Calibration:
-    labelled = truth != NO_LABEL
-    if not np.isfinite(logits).all():
-        return Calibration()  # such a network is refused by name later
-    return calibrate(logits[labelled], truth[labelled])
-
-
-@dataclass
-class _Tally:
-    logits: list[Floats] = field(default_factory=list)
-    seconds: float = 0.0
-    output_changes: list[float] = field(default_factory=lambda: [0.0, 0.0])
-    exact: bool = True
-
-    def run(self, predictor: Predictor, batch: Floats) -> tuple[Floats, Floats]:
-        start = time.perf_counter()
-        outputs = predictor.outputs(batch)
-        self.seconds += time.perf_counter() - start
-        self.logits.append(outputs[0][0])
-        return outputs
-
-    def note_difference(self, outputs: Sequence[Floats], reference: Sequence[Floats]) -> None:
-        for index, (ours, theirs) in enumerate(zip(outputs, reference, strict=True)):
-            change = float(np.abs(ours - theirs).max())
-            self.output_changes[index] = max(self.output_changes[index], change)
-            # Written so that an output that is no number counts as different.
-            self.exact &= change <= TOLERANCE + ROUNDING * float(np.abs(theirs).max())
-
-    def stacked(self) -> Floats:
-        return np.stack(self.logits)
-
-
-def _row(
-    runtime: str,
-    tally: _Tally,
-    reference: Floats,
-    truth: NDArray[np.int64],
-    temperature: float,
-) -> Row:
-    logits = tally.stacked()
-    labels, reference_labels = logits.argmax(1), reference.argmax(1)
-    change = np.abs(softmax(logits, temperature) - softmax(reference, temperature))
-    correct = int((labels == truth).sum())
-    return Row(
-        runtime=runtime,
-        pictures=len(logits),
-        correct=correct,
-        accuracy_change=correct - int((reference_labels == truth).sum()),
-        changed=int((labels != reference_labels).sum()),
-        largest_change=float(change.max()),
-        mean_change=float(change.mean()),
-        largest_logit_change=tally.output_changes[0],
-        largest_feature_change=tally.output_changes[1],
-        exact=tally.exact,
-        images_per_second=round(len(logits) / tally.seconds, 1),
-    )
+    truth, reference = np.asarray(labels), np.stack(tallies[REFERENCE].logits)
+    calibration = Calibration()
+    if np.isfinite(reference).all():  # any other network is refused by name later
+        labelled = truth != NO_LABEL
+        calibration = calibrate(reference[labelled], truth[labelled])
+    rows = []
+    for runtime, tally in tallies.items():
+        logits = np.stack(tally.logits)
+        served, expected = (softmax(one, calibration.temperature) for one in (logits, reference))
+        differences = np.abs(served - expected)
+        correct, reference_correct = (
+            int((one.argmax(1) == truth).sum()) for one in (logits, reference)
+        )
+        rows.append(
+            Row(
+                runtime=runtime,
+                pictures=len(logits),
+                correct=correct,
+                accuracy_change=correct - reference_correct,
+                changed=int((logits.argmax(1) != reference.argmax(1)).sum()),
+                largest_change=float(differences.max()),
+                mean_change=float(differences.mean()),
+                largest_logit_change=tally.output_changes[0],
+                largest_feature_change=tally.output_changes[1],
+                exact=tally.exact,
+                images_per_second=round(len(logits) / tally.seconds, 1),
+            )
+        )
+    return rows, calibration
 
 
 def check_export(row: Row) -> None:
@@ -179,7 +152,7 @@ def check_export(row: Row) -> None:
         )
 
 
-def objection(row: Row) -> str | None:
+def refusal(row: Row) -> str | None:
     """Say why a runtime may not stand in for PyTorch, or None if it may.
 
     It may change the label of no more than one picture in a hundred, and lose no more than one
@@ -188,9 +161,9 @@ def objection(row: Row) -> str | None:
     """
     if row.exact:
         return None
-    allowed = row.pictures // PICTURES_A_CHANGE
     if not math.isfinite(row.largest_change):
         return "an answer is not a number"
+    allowed = row.pictures // PICTURES_A_CHANGE
     if row.changed > allowed:
         return (
             f"the label of {row.changed} of {row.pictures} pictures changes, "
@@ -202,19 +175,18 @@ def objection(row: Row) -> str | None:
 
 
 def ranked(rows: Sequence[Row], names: Collection[str]) -> list[str]:
-    """Return those of the runtimes `names` that nothing is to be said against, fastest first."""
-    fit = [row for row in rows if row.runtime in names and objection(row) is None]
+    """Return those of the runtimes `names` that are not refused, fastest first."""
+    fit = [row for row in rows if row.runtime in names and refusal(row) is None]
     return [row.runtime for row in sorted(fit, key=lambda row: -row.images_per_second)]
 
 
-def table(rows: Sequence[Row]) -> str:
+def describe(rows: Sequence[Row]) -> str:
     """Lay the rows out for a person: one line a runtime."""
-    layout = "{:8} {:>13} {:>8} {:>15} {:>12} {:>11}"
-    header = ("runtime", "top-1", "changed", "largest change", "mean change", "pictures/s")
+    head = ("runtime", "top-1", "changed", "largest change", "mean change", "pictures/s")
     cells = [
         (
             row.runtime,
-            _share(row),
+            f"{row.correct}/{row.pictures} {row.correct / row.pictures:.1%}",
             row.changed,
             f"{row.largest_change:.2e}",
             f"{row.mean_change:.2e}",
@@ -222,14 +194,4 @@ def table(rows: Sequence[Row]) -> str:
         )
         for row in rows
     ]
-    lines = [layout.format(*line) for line in (header, *cells)]
-    return "\n".join(lines)
-
-
-def _share(row: Row) -> str:
-    return f"{row.correct}/{row.pictures} {100 * row.correct / row.pictures:.1f}%"
-
-
-def as_json(rows: Sequence[Row], inputs: str) -> dict[str, Any]:
-    """What `model.json` keeps of the rows; `inputs` says what the samples were."""
-    return {"inputs": inputs, "reference": REFERENCE, "rows": [asdict(row) for row in rows]}
+    return table(head, cells)

@@ -1,69 +1,189 @@
-"""A checkpoint to a packed model in a folder: export, choice of a runtime, `model.json`."""
+"""A checkpoint to a packed model in a folder, and to the bento that serves it."""
 
+import contextlib
+import importlib.metadata
+import logging
+import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from antbee.artifact import HEAD, ONNX, WEIGHTS, PackedModel, read_model, write_model
+import bentoml
+import numpy as np
+import torch
+import yaml
+from bentoml.exceptions import BentoMLException
+from torch import Tensor, nn
+from torchvision.models.feature_extraction import create_feature_extractor
+
+from antbee import artifact
+from antbee.artifact import FEATURES, INPUT, LOGITS, PackedModel, read_model, write_model
+from antbee.command import say
+from antbee.errors import ModelError
 from antbee.files import sha256_of
 from antbee.packing.choose import choose
-from antbee.packing.export import export_head, export_onnx, export_weights
-from antbee.training.checkpoint import Checkpoint, load_checkpoint
-from antbee.training.model import restore_model
+from antbee.predictor import OUTPUT_NODES
+from antbee.training.checkpoint import load_checkpoint
+from antbee.training.model import HEAD, restore_model
+
+BENTOFILE: Final = "bentofile.yaml"
+OPSET: Final = 20
+
+
+def save_bento(checkpoint: Path, data: Path, runtime: str, name: str, source: Path) -> str:
+    """Pack a checkpoint and build the bento that serves it; on any failure neither is left.
+
+    Args:
+        checkpoint: the checkpoint's file.
+        data: the pictures' folder.
+        runtime: see `pack`.
+        name: of the model and of the bento, in BentoML's two stores.
+        source: the folder that holds `bentofile.yaml` and what it includes.
+
+    Returns:
+        The bento's tag, `name:version`.
+
+    Raises:
+        AntBeeError: see `pack`.
+        ModelError: BentoML refused the name or could not build the bento.
+    """
+    try:
+        bentoml.Tag(name, None)
+    except ValueError as error:
+        raise ModelError(f"--name {name!r} cannot be stored: {error}") from error
+    # BentoML and its exporters report on stdout, which belongs to the tag.
+    with contextlib.redirect_stdout(sys.stderr):
+        try:
+            with bentoml.models.create(name) as model:
+                packed = pack(checkpoint, data, runtime, Path(model.path))
+            say(f"packed model {model.tag}")
+            try:
+                bento = bentoml.build(
+                    **build_options(source / BENTOFILE, packed.runtime),
+                    name=name,
+                    args={"model": str(model.tag)},
+                    build_ctx=str(source),
+                )
+            except BaseException:
+                bentoml.models.delete(model.tag)
+                raise
+        except BentoMLException as error:
+            raise ModelError(f"BentoML: {error}") from error
+    return str(bento.tag)
+
+
+def build_options(bentofile: Path, runtime: str) -> dict[str, Any]:
+    """Read what `bentoml.build` takes; for the torch runtime with the torch that is installed."""
+    options: dict[str, Any] = yaml.safe_load(bentofile.read_text(encoding="utf-8"))
+    if runtime == "torch":
+        # BentoML takes either a file of requirements or a list.
+        requirements = bentofile.with_name(options["python"].pop("requirements_txt"))
+        lines = requirements.read_text(encoding="utf-8").splitlines()
+        packages = [line for line in lines if not line.startswith("#")]
+        for library in ("torch", "torchvision"):
+            # A CPU build calls itself 2.9.0+cpu, which no package index but PyTorch's has.
+            version, _, _ = importlib.metadata.version(library).partition("+")
+            packages.append(f"{library}=={version}")
+        options["python"]["packages"] = packages
+    return options
 
 
 def pack(path: Path, data: Path, runtime: str, folder: Path) -> PackedModel:
-    """Write a packed model into `folder`.
+    """Write the packed model of the checkpoint `path` into `folder`, which exists and is empty.
 
-    Args:
-        path: the checkpoint.
-        data: the pictures' folder; int8 is calibrated on its `train`, and every runtime compared
-            with PyTorch on its `val`.
-        runtime: see `antbee.packing.choose.choose`.
-        folder: exists, and is empty.
+    See `antbee.packing.choose.choose` for `data` and `runtime`.
 
     Raises:
         CheckpointError: the checkpoint is missing, damaged or not ours.
-        DataError: the validation pictures have other labels.
+        DataError: the validation pictures have other labels, or none can be read.
         ModelError: the export failed or does not agree with PyTorch, or the runtime asked for by
             name is not good enough.
     """
     checkpoint = load_checkpoint(path)
+    metrics: dict[str, float] = {}
+    # Weights saved in the middle of an epoch have been measured by nobody.
+    if checkpoint.history and not checkpoint.position.step:
+        last = checkpoint.history[-1]
+        metrics = {"epoch": last.epoch, "val_top1": last.val_top1, "val_loss": last.val_loss}
+    # The server shows these to anybody, whom the folders of this machine do not concern.
+    arguments = checkpoint.arguments
+    names = {name: Path(str(arguments.get(name))).name for name in ("data", "weights")}
     model = PackedModel(
         arch=checkpoint.arch,
         labels=tuple(checkpoint.labels),
         runtime="onnx",
-        metrics=_metrics(checkpoint),
-        provenance=_provenance(path, checkpoint),
+        metrics=metrics,
+        provenance={
+            "checkpoint": {"file": "/".join(path.parts[-2:]), "sha256": sha256_of(path)},
+            "data": checkpoint.data,
+            "weights": checkpoint.weights,
+            "arguments": arguments | names,
+            "versions": checkpoint.versions,
+        },
         folder=folder,
     )
-    _export(checkpoint, model)
+    network = restore_model(checkpoint)
+    export_weights(network, folder / artifact.WEIGHTS)
+    export_head(network, folder / artifact.HEAD)
+    export_onnx(network, folder / artifact.ONNX, model.preprocessing.crop)
     write_model(model)
     write_model(choose(read_model(folder), data, runtime))
     return read_model(folder)
 
 
-def _export(checkpoint: Checkpoint, model: PackedModel) -> None:
-    network = restore_model(checkpoint)
-    export_weights(network, model.folder / WEIGHTS)
-    export_head(network, model.folder / HEAD)
-    export_onnx(network, model.folder / ONNX, model.preprocessing.crop)
-
-
-def _metrics(checkpoint: Checkpoint) -> dict[str, Any]:
-    # Weights saved in the middle of an epoch have been measured by nobody.
-    if checkpoint.position.step or not checkpoint.history:
-        return {}
-    last = checkpoint.history[-1]
-    return {"epoch": last.epoch, "val_top1": last.val_top1, "val_loss": last.val_loss}
-
-
-def _provenance(path: Path, checkpoint: Checkpoint) -> dict[str, Any]:
-    return {
-        "checkpoint": {"file": "/".join(path.parts[-2:]), "sha256": sha256_of(path)},
-        "data": checkpoint.data,
-        "weights": checkpoint.weights,
-        # The server shows this to anybody, whom the folders of this machine do not concern.
-        "arguments": checkpoint.arguments
-        | {name: Path(str(checkpoint.arguments.get(name))).name for name in ("data", "weights")},
-        "versions": checkpoint.versions,
+def export_weights(network: nn.Module, path: Path) -> None:
+    """Write the state dict: the PyTorch artifact, loadable with `weights_only=True`."""
+    state = {
+        name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()
     }
+    torch.save(state, path)
+
+
+def export_head(network: nn.Module, path: Path) -> None:
+    """Write the last layer's weights, float32 [classes, channels], in NumPy's own format.
+
+    With the network's features they say which part of a picture speaks for which label.
+    """
+    weights = network.get_parameter(f"{HEAD}.weight")
+    np.save(path, weights.detach().cpu().numpy().astype(np.float32), allow_pickle=False)
+
+
+class _InOrder(nn.Module):
+    """Gives the outputs as a tuple: the exporter may put a dictionary's in an order of its own."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = create_feature_extractor(network, OUTPUT_NODES)
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        outputs = self.network(image)
+        return outputs[LOGITS], outputs[FEATURES]
+
+
+def export_onnx(network: nn.Module, path: Path, side: int) -> None:
+    """Write the network as float32 ONNX: `image` [N, 3, side, side] to `logits` and `features`.
+
+    Args:
+        network: a torchvision ResNet.
+        path: the file to write.
+        side: height and width of the input, in pixels.
+
+    Raises:
+        ModelError: torch's exporter failed.
+    """
+    # The exporter reports its progress at this level; a failure is raised.
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    try:
+        torch.onnx.export(
+            _InOrder(network).eval(),
+            (torch.zeros(2, 3, side, side),),
+            path,
+            input_names=[INPUT],
+            output_names=[LOGITS, FEATURES],
+            dynamic_shapes=({0: torch.export.Dim("N")},),
+            opset_version=OPSET,
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+    except torch.onnx.errors.OnnxExporterError as error:
+        raise ModelError(f"torch could not export this network to ONNX: {error}") from error

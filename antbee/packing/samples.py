@@ -17,7 +17,7 @@ from antbee.errors import DataError, ImageError
 from antbee.images import Preprocessing, read_array
 from antbee.packing.gate import NO_LABEL
 from antbee.predictor import Floats
-from antbee.training.data import Picture, Split, find_pictures, find_splits
+from antbee.training.data import Picture, find_pictures, find_splits
 
 NOISE_ARRAYS: Final = 8
 SEED: Final = 0
@@ -41,7 +41,9 @@ class Validation:
     """
 
     def __init__(self, model: PackedModel, data: Path) -> None:
-        self._pictures = labelled_pictures(model, data, "val") if _has_val(model, data) else []
+        folders = (path.is_dir() for path in data.glob("[!.]*"))
+        has_val = (data / "val").is_dir() or (_is_divided(model, data) and any(folders))
+        self._pictures = labelled_pictures(model, data, "val") if has_val else []
         self._preprocessing = model.preprocessing
         self.labelled = bool(self._pictures)
         self.inputs = f"validation pictures of {name_of(data)}" if self.labelled else "random noise"
@@ -49,15 +51,17 @@ class Validation:
     def __iter__(self) -> Iterator[tuple[Floats, int]]:
         """Decode the pictures; those that cannot be read are said and left out for good."""
         if not self.labelled:
-            yield from _noise(self._preprocessing)
+            generator = np.random.default_rng(SEED)
+            shape = (3, self._preprocessing.crop, self._preprocessing.crop)
+            for _ in range(NOISE_ARRAYS):
+                yield generator.standard_normal(shape, np.float32), NO_LABEL
+        readable = []
         with Bar("comparing", len(self._pictures)) as bar:
-            for picture in tuple(self._pictures):
-                array = _decoded(picture, self._preprocessing)
-                if array is None:
-                    self._pictures.remove(picture)
-                else:
-                    yield array, picture.label
-                bar.update()
+            for picture, array in _decoded(self._pictures, self._preprocessing):
+                readable.append(picture)
+                yield array, picture.label
+                bar.update(1)
+        self._pictures = readable
 
 
 def labelled_pictures(model: PackedModel, data: Path, split: str) -> list[Picture]:
@@ -66,7 +70,12 @@ def labelled_pictures(model: PackedModel, data: Path, split: str) -> list[Pictur
     Raises:
         DataError: the folder is missing, or its labels are not the model's.
     """
-    found = _divided(model, data)[split] if _divides(model, data) else find_pictures(data / split)
+    if _is_divided(model, data):
+        arguments, recorded = (model.provenance[key] for key in ("arguments", "data"))
+        fraction, seed = arguments["val_fraction"], arguments["seed"]
+        found = find_splits(data, fraction, seed, recorded["left_out"])[split]
+    else:
+        found = find_pictures(data / split)
     if found.labels != list(model.labels):
         raise DataError(
             f"{data} has the labels {', '.join(found.labels)}, and the checkpoint "
@@ -86,9 +95,7 @@ def calibration_arrays(model: PackedModel, data: Path, count: int) -> list[Float
         DataError: there are no training pictures, none can be read, or their labels are others.
     """
     pictures = spread(labelled_pictures(model, data, "train"))
-    decoded = (_decoded(picture, model.preprocessing) for picture in pictures)
-    readable = (array for array in decoded if array is not None)
-    arrays = list(islice(readable, count))
+    arrays = [array for _, array in islice(_decoded(pictures, model.preprocessing), count)]
     if not arrays:
         raise DataError(f"no training picture in {data} can be read")
     return arrays
@@ -111,32 +118,20 @@ def name_of(data: Path) -> str:
     return data.resolve().name
 
 
-def _has_val(model: PackedModel, data: Path) -> bool:
-    labels = (path for path in data.glob("[!.]*") if path.is_dir())
-    return (data / "val").is_dir() or (_divides(model, data) and any(labels))
-
-
-def _divides(model: PackedModel, data: Path) -> bool:
+def _is_divided(model: PackedModel, data: Path) -> bool:
     """Whether training set a share aside, and these pictures have no `val` that comes first."""
     arguments = model.provenance.get("arguments", {})
     return arguments.get("val_fraction") is not None and not (data / "val").is_dir()
 
 
-def _divided(model: PackedModel, data: Path) -> dict[str, Split]:
-    arguments, recorded = (model.provenance[key] for key in ("arguments", "data"))
-    return find_splits(data, arguments["val_fraction"], arguments["seed"], recorded["left_out"])
-
-
-def _decoded(picture: Picture, preprocessing: Preprocessing) -> Floats | None:
-    try:
-        return read_array(picture.path.read_bytes(), preprocessing)
-    except (ImageError, OSError) as error:
-        say(f"left out {picture.path}: {error}")
-        return None
-
-
-def _noise(preprocessing: Preprocessing) -> Iterator[tuple[Floats, int]]:
-    generator = np.random.default_rng(0)
-    for _ in range(NOISE_ARRAYS):
-        shape = (3, preprocessing.crop, preprocessing.crop)
-        yield generator.standard_normal(shape, np.float32), NO_LABEL
+def _decoded(
+    pictures: Iterable[Picture], preprocessing: Preprocessing
+) -> Iterator[tuple[Picture, Floats]]:
+    """Read the pictures as the server does; those that cannot be read are said and left out."""
+    for picture in pictures:
+        try:
+            array = read_array(picture.path.read_bytes(), preprocessing)
+        except (ImageError, OSError) as error:
+            say(f"left out {picture.path}: {error}")
+        else:
+            yield picture, array

@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from antbee.artifact import INT8, PackedModel, read_model, write_model
@@ -13,11 +14,11 @@ from antbee.packing import choose as module
 from antbee.packing import gate
 from antbee.packing.choose import choose
 from antbee.packing.gate import Row
-from antbee.packing.quantize import RECIPES, Recipe
+from antbee.packing.quantize import QUANTIZATIONS, Quantization
 from antbee.predictor import Floats, check_runtime
 from tests.conftest import LABELS, encode, noise
 
-Recipes = list[Recipe]
+Quantizations = list[Quantization]
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ def model(packed: PackedModel, tmp_path: Path) -> PackedModel:
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make a picture of each label in each split."""
-    folder = tmp_path_factory.mktemp("pictures")
+    folder = tmp_path_factory.mktemp("pictures") / "data"
     for seed, label in enumerate(LABELS):
         for split in ("train", "val"):
             (folder / split / label).mkdir(parents=True)
@@ -38,71 +39,98 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def quantized(monkeypatch: pytest.MonkeyPatch) -> Recipes:
-    """Let the float32 network pass for an int8 one; return the recipes that were asked for."""
-    asked: Recipes = []
+def quantized(monkeypatch: pytest.MonkeyPatch) -> Quantizations:
+    """Let the float32 network pass for an int8 one; return the ways that were asked for."""
+    asked: Quantizations = []
 
-    def copy(source: Path, target: Path, arrays: Sequence[Floats], recipe: Recipe) -> None:
+    def copy(
+        source: Path, target: Path, arrays: Sequence[Floats], quantization: Quantization
+    ) -> None:
         assert len(arrays) == len(LABELS)
-        asked.append(recipe)
+        asked.append(quantization)
         shutil.copyfile(source, target)
 
     monkeypatch.setattr(module, "quantize", copy)
     return asked
 
 
+class Instant:
+    """A network that answers the same to everything."""
+
+    runtime = "instant"
+
+    def logits(self, batch: Floats) -> Floats:
+        """Favour no label."""
+        return self.outputs(batch)[0]
+
+    def outputs(self, batch: Floats) -> tuple[Floats, Floats]:
+        """Favour no label, and see nothing."""
+        return (
+            np.zeros((len(batch), len(LABELS)), np.float32),
+            np.zeros((len(batch), 1, 1, 1), np.float32),
+        )
+
+
 def refuse(monkeypatch: pytest.MonkeyPatch, times: int) -> None:
-    """Let the gate object to int8 so many times."""
+    """Let the gate refuse int8 so many times, whatever it answers."""
     left = ["2 labels change"] * times
 
-    def objection(row: Row) -> str | None:
+    def refusal(row: Row) -> str | None:
         return left.pop() if row.runtime == "int8" and left else None
 
-    monkeypatch.setattr(gate, "objection", objection)
+    monkeypatch.setattr(gate, "refusal", refusal)
+    monkeypatch.setattr(module, "load_predictor", lambda _model, _runtime: Instant())
 
 
-def test_int8_that_passes_is_kept(model: PackedModel, data: Path, quantized: Recipes) -> None:
-    """The first recipe that passes is kept, and the server may choose among both networks."""
+def test_int8_that_passes_is_kept(model: PackedModel, data: Path, quantized: Quantizations) -> None:
+    """The first way that passes is kept, and the server may choose among both networks."""
     chosen = choose(model, data, "auto")
 
-    assert quantized == [RECIPES[0]]
+    assert quantized == [QUANTIZATIONS[0]]
     assert sorted(chosen.candidates) == ["int8", "onnx"]
+    assert (chosen.gate["inputs"], chosen.gate["reference"]) == (
+        "validation pictures of data",
+        "torch",
+    )
     speeds = {row["runtime"]: row["images_per_second"] for row in chosen.gate["rows"]}
     assert list(speeds) == ["torch", "onnx", "int8"]
     assert list(chosen.candidates) == sorted(chosen.candidates, key=lambda name: -speeds[name])
     assert chosen.runtime == chosen.candidates[0]
-    assert (chosen.gate["int8"]["recipe"], chosen.gate["int8"]["reason"]) == (str(RECIPES[0]), None)
+    assert (chosen.gate["int8"]["recipe"], chosen.gate["int8"]["reason"]) == (
+        str(QUANTIZATIONS[0]),
+        None,
+    )
     write_model(chosen)
     assert check_runtime(read_model(model.folder), "int8") == "int8"
 
 
 def test_next_recipe_is_tried(
-    model: PackedModel, data: Path, quantized: Recipes, monkeypatch: pytest.MonkeyPatch
+    model: PackedModel, data: Path, quantized: Quantizations, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A recipe that is refused is followed by the next, and both are recorded."""
+    """A way that is refused is followed by the next, and both are recorded."""
     refuse(monkeypatch, times=1)
     chosen = choose(model, data, "int8")
 
-    assert quantized == list(RECIPES[:2])
+    assert quantized == list(QUANTIZATIONS[:2])
     assert (chosen.runtime, chosen.candidates) == ("int8", ())
-    assert chosen.gate["int8"]["recipe"] == str(RECIPES[1])
-    objections = [attempt["objection"] for attempt in chosen.gate["int8"]["tried"]]
-    assert objections == ["2 labels change", None]
+    assert chosen.gate["int8"]["recipe"] == str(QUANTIZATIONS[1])
+    refusals = [attempt["objection"] for attempt in chosen.gate["int8"]["tried"]]
+    assert refusals == ["2 labels change", None]
 
 
 def test_int8_that_never_passes_is_left_out(
     model: PackedModel,
     data: Path,
-    quantized: Recipes,
+    quantized: Quantizations,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """When every recipe is refused, float32 is served, and that is said and recorded."""
-    refuse(monkeypatch, times=len(RECIPES))
+    """When every way is refused, float32 is served, and that is said and recorded."""
+    refuse(monkeypatch, times=len(QUANTIZATIONS))
     chosen = choose(model, data, "auto")
     write_model(chosen)
 
-    assert quantized == list(RECIPES)
+    assert quantized == list(QUANTIZATIONS)
     assert (chosen.runtime, chosen.candidates) == ("onnx", ("onnx",))
     assert [row["runtime"] for row in chosen.gate["rows"]] == ["torch", "onnx"]
     assert not (model.folder / INT8).exists()
@@ -112,14 +140,14 @@ def test_int8_that_never_passes_is_left_out(
 
 
 def test_int8_by_name_must_pass(
-    model: PackedModel, data: Path, quantized: Recipes, monkeypatch: pytest.MonkeyPatch
+    model: PackedModel, data: Path, quantized: Quantizations, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """When int8 was asked for by name, its failure fails the packing and says by how much."""
-    refuse(monkeypatch, times=len(RECIPES))
+    refuse(monkeypatch, times=len(QUANTIZATIONS))
 
     with pytest.raises(ModelError, match="2 labels change: nothing was packed"):
         choose(model, data, "int8")
-    assert quantized == list(RECIPES)
+    assert quantized == list(QUANTIZATIONS)
 
 
 @pytest.mark.parametrize(
@@ -127,7 +155,7 @@ def test_int8_by_name_must_pass(
     [("val", "no validation pictures in data"), ("train", "no training pictures in data")],
 )
 def test_without_pictures_there_is_no_int8(
-    model: PackedModel, data: Path, quantized: Recipes, split: str, reason: str
+    model: PackedModel, data: Path, quantized: Quantizations, split: str, reason: str
 ) -> None:
     """Without pictures to calibrate or to compare on there is no int8, and the reason is kept."""
     part = Path(shutil.copytree(data, model.folder.parent / "data"))
@@ -141,7 +169,7 @@ def test_without_pictures_there_is_no_int8(
         choose(model, part, "int8")
 
 
-def test_calibration_is_kept(model: PackedModel, data: Path, quantized: Recipes) -> None:
+def test_calibration_is_kept(model: PackedModel, data: Path, quantized: Quantizations) -> None:
     """The temperature is fitted on the validation pictures, whatever the runtime, and recorded."""
     write_model(choose(model, data, "auto"))
     found = read_model(model.folder).calibration
@@ -165,7 +193,7 @@ def test_noise_calibrates_nothing(
 
 @pytest.mark.parametrize("runtime", ["onnx", "torch"])
 def test_another_runtime_by_name(
-    model: PackedModel, data: Path, quantized: Recipes, runtime: str
+    model: PackedModel, data: Path, quantized: Quantizations, runtime: str
 ) -> None:
     """A runtime asked for by name is the only candidate, and no int8 is made for it."""
     chosen = choose(model, data, runtime)

@@ -10,12 +10,11 @@ from antbee.errors import ModelError
 from antbee.packing.gate import (
     NO_LABEL,
     Row,
-    as_json,
     check_export,
     compare,
-    objection,
+    describe,
     ranked,
-    table,
+    refusal,
 )
 from antbee.predictor import Floats
 
@@ -44,7 +43,7 @@ TORCH = Fixed((1, 0), (0, 1), (0, 1))
 
 def test_agreement() -> None:
     """A runtime that answers as PyTorch does changes nothing."""
-    torch, onnx = compare({"torch": TORCH, "onnx": TORCH}, SAMPLES).rows
+    (torch, onnx), _ = compare({"torch": TORCH, "onnx": TORCH}, SAMPLES)
 
     assert (onnx.pictures, onnx.correct, torch.correct) == (3, 3, 3)
     assert (onnx.changed, onnx.accuracy_change) == (0, 0)
@@ -55,9 +54,8 @@ def test_agreement() -> None:
 def test_differences_are_counted() -> None:
     """Changed labels, lost accuracy and the changes in probability are measured."""
     other = Fixed((0, 1), (0, 1), (0, 1))
-    compared = compare({"torch": TORCH, "onnx": other}, SAMPLES)
-    _, onnx = compared.rows
-    temperature = compared.calibration.temperature
+    (_, onnx), calibration = compare({"torch": TORCH, "onnx": other}, SAMPLES)
+    temperature = calibration.temperature
     moved = abs(1 / (1 + np.exp(-1 / temperature)) - 1 / (1 + np.exp(1 / temperature)))
 
     assert (onnx.changed, onnx.correct, onnx.accuracy_change) == (1, 2, -1)
@@ -70,7 +68,7 @@ def test_export_within_tolerance_passes() -> None:
     """An export that differs by no more than 1e-4 is accepted."""
     near = Fixed((1.00009, 0), (0, 1), (0, 1))
 
-    check_export(compare({"torch": TORCH, "onnx": near}, SAMPLES).rows[1])
+    check_export(compare({"torch": TORCH, "onnx": near}, SAMPLES)[0][1])
 
 
 @pytest.mark.parametrize("wrong", [1.0002, float("nan")])
@@ -79,7 +77,7 @@ def test_export_beyond_tolerance_is_refused(wrong: float) -> None:
     far = Fixed((wrong, 0), (0, 1), (0, 1))
 
     with pytest.raises(ModelError, match="nothing was packed"):
-        check_export(compare({"torch": TORCH, "onnx": far}, SAMPLES).rows[1])
+        check_export(compare({"torch": TORCH, "onnx": far}, SAMPLES)[0][1])
 
 
 def test_nan_among_others_is_noticed() -> None:
@@ -87,13 +85,13 @@ def test_nan_among_others_is_noticed() -> None:
     far = Fixed((5, 0), (float("nan"), 1), (0, 1))
 
     with pytest.raises(ModelError):
-        check_export(compare({"torch": TORCH, "onnx": far}, SAMPLES).rows[1])
+        check_export(compare({"torch": TORCH, "onnx": far}, SAMPLES)[0][1])
 
 
 def test_table_has_a_line_a_runtime() -> None:
     """A person reads one line a runtime, under a header."""
-    rows = compare({"torch": TORCH, "onnx": TORCH}, SAMPLES).rows
-    lines = table(rows).splitlines()
+    rows, _ = compare({"torch": TORCH, "onnx": TORCH}, SAMPLES)
+    lines = describe(rows).splitlines()
 
     assert [line.split()[0] for line in lines] == ["runtime", "torch", "onnx"]
     assert "3/3 100.0%" in lines[2]
@@ -132,9 +130,9 @@ def row(runtime: str = "int8", **values: Any) -> Row:  # noqa: ANN401 - any fiel
         ({"pictures": 8, "changed": 1, "exact": True}, None),
     ],
 )
-def test_objections(values: dict[str, Any], expected: str | None) -> None:
+def test_refusals(values: dict[str, Any], expected: str | None) -> None:
     """One changed label in a hundred and one lost picture are allowed, and nothing beyond."""
-    found = objection(row(**values))
+    found = refusal(row(**values))
 
     assert (found is None) if expected is None else (expected in (found or ""))
 
@@ -172,19 +170,11 @@ def test_runtimes_take_turns() -> None:
     assert first[::3] == ["torch", "onnx", "int8"]
 
 
-def test_json_says_what_was_compared() -> None:
-    """`model.json` keeps the rows and what they were measured on."""
-    kept = as_json(compare({"torch": TORCH}, SAMPLES).rows, "validation pictures")
-
-    assert (kept["inputs"], kept["reference"]) == ("validation pictures", "torch")
-    assert kept["rows"][0]["runtime"] == "torch"
-
-
 def test_temperature_is_that_of_the_reference() -> None:
     """The temperature is fitted on PyTorch's logits alone, whatever the other runtimes answer."""
     far = Fixed((0, 9), (7, 1), (0, 1))
     logits, labels = np.array([[1, 0], [0, 1], [0, 1]], np.float32), np.array([0, 1, 1])
-    found = compare({"torch": TORCH, "int8": far}, SAMPLES).calibration
+    _, found = compare({"torch": TORCH, "int8": far}, SAMPLES)
 
     assert found == calibrate(logits, labels)
     assert (found.pictures, found.temperature) != (0, 1)
@@ -201,9 +191,9 @@ def test_without_labels_nothing_is_calibrated(
     """Where there is nothing to fit a temperature on, it is 1, and no error is claimed."""
     reference = Fixed((logit, 0), (0, 1), (0, 1))
 
-    assert compare({"torch": reference}, samples).calibration == Calibration(temperature=1)
+    assert compare({"torch": reference}, samples)[1] == Calibration(temperature=1)
 
 
 def test_nothing_to_compare() -> None:
     """Without samples there are no rows."""
-    assert compare({"torch": TORCH}, []).rows == []
+    assert compare({"torch": TORCH}, []) == ([], Calibration())

@@ -6,9 +6,11 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from onnx import ModelProto, TensorProto, helper, numpy_helper
+from onnxruntime.quantization import quant_pre_process
 
 from antbee.artifact import INT8, ONNX, PackedModel
-from antbee.packing.quantize import Recipe, quantize
+from antbee.packing.quantize import Quantization, quantize, rewrite_stem
 from antbee.predictor import Floats, load_predictor
 
 
@@ -67,7 +69,7 @@ def test_weights_have_seven_bits(packed_int8: PackedModel) -> None:
     assert max(int(np.abs(array.astype(int)).max()) for array in weights) <= 64
 
 
-def test_careful_recipe(
+def test_careful_way(
     packed: PackedModel,
     arrays: list[Floats],
     tmp_path: Path,
@@ -75,16 +77,74 @@ def test_careful_recipe(
 ) -> None:
     """Clipping and a float32 first convolution work; nothing is printed, nothing is left behind."""
     target = tmp_path / INT8
-    quantize(packed.folder / ONNX, target, arrays, Recipe(2, percentile=99.9, float_stem=True))
+    quantize(
+        packed.folder / ONNX, target, arrays, Quantization(2, percentile=99.9, float_stem=True)
+    )
 
     assert operators(target)["Conv"].count("SpaceToDepth") == 1
     assert list(tmp_path.iterdir()) == [target]
     assert capfd.readouterr().out == ""
 
 
-def test_recipes_read_well() -> None:
-    """A recipe is one line for a person."""
-    assert str(Recipe(64)) == "the whole range of the activations on 64 pictures"
-    assert str(Recipe(8, percentile=99.9, float_stem=True)) == (
+def test_ways_read_well() -> None:
+    """A way to quantize is one line for a person."""
+    assert str(Quantization(64)) == "the whole range of the activations on 64 pictures"
+    assert str(Quantization(8, percentile=99.9, float_stem=True)) == (
         "99.9 % of the activations on 8 pictures, first convolution in float32"
     )
+
+
+def answers(network: ModelProto, batch: Floats) -> list[Floats]:
+    """Run a network."""
+    session = onnxruntime.InferenceSession(network.SerializeToString())
+    outputs: list[Floats] = session.run(None, {"image": batch})
+    return outputs
+
+
+def convolution(side: int, channels: int = 3, size: int = 7, stride: int = 2) -> ModelProto:
+    """Make a network of one convolution."""
+    kernel = np.ones((2, channels, size, size), np.float32)
+    node = helper.make_node(
+        "Conv",
+        ["image", "kernel"],
+        ["out"],
+        kernel_shape=[size, size],
+        strides=[stride, stride],
+        pads=[size // 2] * 4,
+        dilations=[1, 1],
+        group=1,
+    )
+    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", channels, side, side])
+    out = helper.make_tensor_value_info("out", TensorProto.FLOAT, ["N", 2, None, None])
+    weights = [numpy_helper.from_array(kernel, "kernel")]
+    return helper.make_model(helper.make_graph([node], "one", [image], [out], weights))
+
+
+def test_rewritten_network_is_equal(packed: PackedModel, tmp_path: Path) -> None:
+    """A ResNet answers the same after its first convolution was rewritten, rounding aside."""
+    quant_pre_process(packed.folder / ONNX, tmp_path / "x.onnx", skip_symbolic_shape=True)
+    original = onnx.load(tmp_path / "x.onnx")
+    rewritten = rewrite_stem(onnx.load(tmp_path / "x.onnx"))
+    batch = np.random.default_rng(0).standard_normal((2, 3, 224, 224), np.float32)
+
+    onnx.checker.check_model(rewritten, full_check=True)
+    assert [node.op_type for node in rewritten.graph.node[:2]] == ["SpaceToDepth", "Conv"]
+    for ours, theirs in zip(answers(rewritten, batch), answers(original, batch), strict=True):
+        assert np.abs(ours - theirs).max() <= 1e-5 * np.abs(theirs).max()
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        convolution(33),
+        convolution(32, channels=4),
+        convolution(32, size=5),
+        convolution(32, stride=1),
+    ],
+    ids=["odd side", "four channels", "5 by 5", "stride 1"],
+)
+def test_other_beginnings_are_left_alone(network: ModelProto) -> None:
+    """A network that begins in another way stays as it is."""
+    before = network.SerializeToString()
+
+    assert rewrite_stem(network).SerializeToString() == before

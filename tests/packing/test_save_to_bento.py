@@ -1,33 +1,45 @@
-"""`save_to_bento.py`, as a person runs it."""
+"""`save_to_bento.py`, as a person runs it; a refusal in this process."""
 
 import json
 import pickle
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import bentoml
+import httpx
 import pytest
 import torch
+from bentoml._internal.configuration.containers import BentoMLContainer
+from bentoml._internal.models import ModelStore
+from bentoml.exceptions import BentoMLException
 
+from antbee.artifact import ONNX, WEIGHTS, PackedModel
+from antbee.packing import pack
 from antbee.training.checkpoint import Checkpoint, Metrics, Position, save_checkpoint
 from antbee.training.model import build_model
-from tests.conftest import REPOSITORY, StartServer, encode, environment, noise
+from save_to_bento import main
+from tests.conftest import LABELS, REPOSITORY, Server, StartServer, encode, environment, noise
 
-LABELS = ["ant", "bee"]
+# BentoML's, as it is imported.
+pytestmark = pytest.mark.filterwarnings("ignore:GitWildMatchPattern:DeprecationWarning")
 
 
-@pytest.fixture(scope="session")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Save a checkpoint of a ResNet-18 that has learnt nothing."""
+@pytest.fixture(scope="module")
+def checkpoint(packed: PackedModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Save a checkpoint of the network that the packed model holds."""
     folder = tmp_path_factory.mktemp("saved_models") / "20260102-030405-resnet18"
     folder.mkdir()
-    torch.manual_seed(0)
     metrics = Metrics(1, 0.7, 0.6, 0.5, 1.0, 1.0)
     state = Checkpoint(
         arch="resnet18",
-        labels=LABELS,
-        model=build_model("resnet18", 2).state_dict(),
+        labels=list(LABELS),
+        model=torch.load(packed.folder / WEIGHTS, weights_only=True),
         optimizer={},
         scheduler={},
         generators={},
@@ -46,129 +58,211 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "best.pt"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make two pictures of each label in each split, and one that cannot be read."""
-    folder = tmp_path_factory.mktemp("data")
-    for label in LABELS:
+    folder = tmp_path_factory.mktemp("pictures") / "data"
+    for index, label in enumerate(LABELS):
         for split in ("train", "val"):
             (folder / split / label).mkdir(parents=True)
-            for seed in range(2):
-                path = folder / split / label / f"{seed}.jpg"
-                path.write_bytes(encode(noise(300, 200, seed)))
-    (folder / "val" / "ant" / "broken.jpg").write_bytes(b"\xff\xd8\xff")
+            for number in range(2):
+                path = folder / split / label / f"{number}.jpg"
+                path.write_bytes(encode(noise(300, 200, 2 * index + number)))
+    (folder / "val" / LABELS[0] / "broken.jpg").write_bytes(b"\xff\xd8\xff")
     return folder
 
 
-@pytest.fixture
-def home(tmp_path: Path) -> Path:
-    """Return an empty BentoML home."""
-    return tmp_path / "home"
+@dataclass(frozen=True)
+class Saved:
+    """What one run of the command left."""
+
+    home: Path
+    out: str
+    err: str
+
+    @property
+    def tag(self) -> str:
+        """The bento's, the last line on stdout."""
+        return self.out.splitlines()[-1]
+
+    @property
+    def model(self) -> Path:
+        """The folder of the packed model that was said to be made."""
+        said = [line for line in self.err.splitlines() if line.startswith("packed model ")]
+        return self.home / "models" / said[-1].split()[-1].replace(":", "/")
 
 
-def save(home: Path, *arguments: str | Path, cwd: Path = REPOSITORY) -> "Run":
-    """Run the command."""
-    return subprocess.run(
-        [sys.executable, REPOSITORY / "save_to_bento.py", *arguments],
+@pytest.fixture(scope="module")
+def saved(checkpoint: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Saved:
+    """Run the command in a process of its own, with pictures, under a name of one's own."""
+    home = tmp_path_factory.mktemp("saved") / "home"
+    script = REPOSITORY / "save_to_bento.py"
+    run = subprocess.run(
+        [sys.executable, script, checkpoint, "--data", data, "--name", "my_insects"],
         env=environment(home),
-        cwd=cwd,
+        cwd=REPOSITORY,
         capture_output=True,
         text=True,
         check=False,
     )
+    assert run.returncode == 0, run.stderr
+    return Saved(home, run.stdout, run.stderr)
 
 
-Run = subprocess.CompletedProcess[str]
-
-
-def stored(home: Path) -> list[str]:
-    """Return the names of the models and bentos in a BentoML home."""
-    found = [*home.glob("models/*/*"), *home.glob("bentos/*/*")]
-    return sorted(path.parent.name for path in found if path.is_dir())
-
-
-def test_a_bento_serves_anywhere(
-    checkpoint: Path, data: Path, home: Path, tmp_path: Path, start_server: StartServer
-) -> None:
-    """A bento serves without torch, the checkpoint, the pictures or the source folder."""
-    run = save(home, checkpoint, "--data", data)
-    tag = run.stdout.splitlines()[-1]
-    model = json.loads(next(home.glob("models/*/*/model.json")).read_text())
-    blocked = tmp_path / "blocked"
+@pytest.fixture(scope="module")
+def served(
+    saved: Saved, start_server: StartServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """Serve the bento on a machine without torch and the source folder, after another packing."""
+    later = saved.model.with_name("later")
+    shutil.copytree(saved.model, later)
+    index = later / "model.yaml"
+    index.write_text(index.read_text().replace(saved.model.name, later.name))
+    (later.parent / "latest").write_text(later.name)
+    blocked = tmp_path_factory.mktemp("blocked")
     for name in ("torch", "torchvision", "onnx"):
-        (blocked / name).mkdir(parents=True)
+        (blocked / name).mkdir()
         (blocked / name / "__init__.py").write_text("raise ImportError('not on this machine')")
-    with start_server(tag, home, tmp_path, PYTHONPATH=str(blocked)) as server:
-        answer = server.predict(encode(noise(300, 200))).json()
+    with start_server(saved.tag, saved.home, blocked, PYTHONPATH=str(blocked)) as server:
+        yield server
 
-    assert run.returncode == 0
-    assert (run.stdout, tag.partition(":")[0]) == (f"{tag}\n", "ant_bee_classifier")
+
+def test_a_bento_serves_anywhere(saved: Saved, served: Server) -> None:
+    """A bento serves without torch, the checkpoint, the pictures or the source folder."""
+    answer = served.predict(encode(noise(300, 200))).json()
+
+    assert saved.out == f"{saved.tag}\n"
+    assert saved.err.endswith(f"serve it: bentoml serve {saved.tag}\n")
     assert answer["label"] in LABELS
-    assert answer["model"].startswith("ant_bee_classifier:")
+
+
+def test_a_bento_keeps_its_model(saved: Saved, served: Server) -> None:
+    """A bento serves the model that it was built with, not one packed since; names are free."""
+    model = httpx.get(f"{served.url}/model").json()["model"]
+
+    assert saved.tag.startswith("my_insects:")
+    assert model == f"my_insects:{saved.model.name}"
+
+
+def test_model_says_what_it_was_made_of(saved: Saved) -> None:
+    """`model.json` keeps the comparison, the calibration and where all of it came from."""
+    model = json.loads((saved.model / "model.json").read_text())
+    arguments = {"epochs": 1, "data": "data", "weights": "none"}
+
     assert [row["runtime"] for row in model["gate"]["rows"]] == ["torch", "onnx", "int8"]
     assert sorted(model["candidates"]) == ["int8", "onnx"]
     assert "model.int8.onnx" in model["files"]
-    assert model["gate"]["rows"][1]["pictures"] == 4
+    assert model["gate"]["rows"][1]["pictures"] == model["calibration"]["pictures"] == 6
     assert model["gate"]["rows"][1]["exact"]
-    assert model["calibration"]["pictures"] == 4
-    arguments = {"epochs": 1, "data": "data", "weights": "none"}
+    assert model["metrics"] == {"epoch": 1, "val_top1": 0.5, "val_loss": 0.6}
     assert arguments.items() <= model["provenance"]["arguments"].items()
-    assert "left out" in run.stderr
-    assert "broken.jpg" in run.stderr
+    assert "left out" in saved.err
+    assert "broken.jpg" in saved.err
 
 
-def test_a_bento_keeps_its_model(
-    checkpoint: Path, data: Path, home: Path, start_server: StartServer, tmp_path: Path
+@dataclass
+class Store:
+    """An empty model store in this process, whose bentos are built by nobody.
+
+    Attributes:
+        folder: of the models.
+        options: what `bentoml.build` was asked for last.
+        fault: why it cannot, if it cannot.
+    """
+
+    folder: Path
+    options: dict[str, Any] = field(default_factory=dict)
+    fault: str | None = None
+
+    def build(self, **options: object) -> SimpleNamespace:
+        """Stand in for `bentoml.build`."""
+        if self.fault:
+            raise BentoMLException(self.fault)
+        self.options = options
+        return SimpleNamespace(tag=f"{options['name']}:built")
+
+
+@pytest.fixture
+def store(packed: PackedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    """Let BentoML, in this process, keep its models in an empty store.
+
+    The export, which takes seconds, is the packed model's: the checkpoint holds its network.
+    """
+
+    def copy(_network: object, path: Path, _side: int) -> None:
+        shutil.copyfile(packed.folder / ONNX, path)
+
+    store = Store(tmp_path / "models")
+    store.folder.mkdir()
+    monkeypatch.setattr(pack, "export_onnx", copy)
+    monkeypatch.setattr(bentoml, "build", store.build)
+    monkeypatch.setenv("BENTOML_DO_NOT_TRACK", "True")
+    monkeypatch.chdir(tmp_path)
+    with BentoMLContainer.model_store.patch(ModelStore(store.folder)):
+        yield store
+
+
+def test_newest_run_is_the_default(
+    checkpoint: Path, store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A bento serves the model that it was built with, not one packed since; names are free."""
-    named = ("--data", data, "--name", "my_insects", "--runtime", "onnx")
-    first = save(home, checkpoint, *named).stdout.strip()
-    models = {path.parent.name for path in home.glob("models/my_insects/*/model.json")}
-    save(home, checkpoint, *named)
-    with start_server(first, home, tmp_path) as server:
-        answer = server.predict(encode(noise(300, 200))).json()
+    """Without a checkpoint, the newest run's best.pt is packed, under the usual name."""
+    for run in ("20260102-030405-resnet18", "20260203-040506-resnet18"):
+        shutil.copytree(checkpoint.parent, Path("saved_models", run))
 
-    assert answer["model"] == f"my_insects:{models.pop()}"
-
-
-def test_int8_by_name_needs_pictures(checkpoint: Path, home: Path, tmp_path: Path) -> None:
-    """When int8 was asked for and cannot be made, nothing is stored, and the reason is said."""
-    run = save(home, checkpoint, "--data", tmp_path, "--runtime", "int8")
-
-    _assert_refused(run, home)
-    assert "no int8: no validation pictures" in run.stderr
+    assert main([]) == 0
+    out, err = capsys.readouterr()
+    assert "20260203-040506-resnet18/best.pt" in err
+    assert out == "ant_bee_classifier:built\n"
+    model = next(store.folder.glob("ant_bee_classifier/*/model.json")).parent
+    assert store.options["args"] == {"model": f"ant_bee_classifier:{model.name}"}
 
 
-def test_torch_bento_installs_torch(checkpoint: Path, data: Path, home: Path) -> None:
-    """A bento packed for PyTorch lists the very versions that it was compared with."""
-    run = save(home, checkpoint, "--data", data, "--runtime", "torch")
-    requirements = next(home.glob("bentos/*/*/env/python/requirements.txt")).read_text()
-
-    assert run.returncode == 0
-    assert f"torch=={torch.__version__.partition('+')[0]}" in requirements
-    assert "torchvision==" in requirements
-
-
-def test_without_pictures_noise_is_compared(checkpoint: Path, home: Path, tmp_path: Path) -> None:
+def test_without_pictures_noise_is_compared(
+    checkpoint: Path, store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Without validation pictures, the export is checked on noise, and that is said."""
-    run = save(home, checkpoint, "--data", tmp_path / "none")
-    model = json.loads(next(home.glob("models/*/*/model.json")).read_text())
+    assert main([str(checkpoint)]) == 0
+    model = json.loads(next(store.folder.glob("*/*/model.json")).read_text())
+    err = capsys.readouterr().err
 
-    assert run.returncode == 0
-    assert "no int8: no validation pictures" in run.stderr
+    assert "no validation pictures in data: the export is checked on random noise" in err
+    assert "no int8: no validation pictures" in err
     assert model["gate"]["inputs"] == "random noise"
     assert (model["calibration"]["temperature"], model["calibration"]["pictures"]) == (1, 0)
 
 
-def test_newest_run_is_the_default(checkpoint: Path, home: Path, tmp_path: Path) -> None:
-    """Without a checkpoint, the newest run's best.pt is packed."""
-    runs = tmp_path / "saved_models"
-    shutil.copytree(checkpoint.parent, runs / "20260102-030405-resnet18")
-    shutil.copytree(checkpoint.parent, runs / "20260203-040506-resnet18")
-    run = save(home, cwd=tmp_path)
+def test_torch_bento_installs_torch(checkpoint: Path, store: Store, tmp_path: Path) -> None:
+    """A bento packed for PyTorch lists the very versions that it was compared with."""
+    # Its import warns, which a test may ignore and collecting the tests may not.
+    from bentoml._internal.bento.build_config import PythonOptions  # noqa: PLC0415
 
-    assert run.returncode == 0
-    assert "20260203-040506-resnet18/best.pt" in run.stderr
+    assert main([str(checkpoint), "--runtime", "torch"]) == 0
+    PythonOptions(**store.options["python"]).write_to_bento(tmp_path, str(REPOSITORY))
+    requirements = (tmp_path / "env/python/requirements.txt").read_text().splitlines()
+
+    assert f"torch=={torch.__version__.partition('+')[0]}" in requirements
+    assert any(line.startswith("torchvision==") for line in requirements)
+    assert any(line.startswith("onnxruntime==") for line in requirements)
+
+
+Refused = Callable[..., str]
+
+
+@pytest.fixture
+def refused(store: Store, capsys: pytest.CaptureFixture[str]) -> Refused:
+    """Return what runs the command in this process, holds that it refuses, and gives the reason."""
+
+    def run(*arguments: str | Path) -> str:
+        assert main([str(argument) for argument in arguments]) == 1
+        out, err = capsys.readouterr()
+        errors = [line for line in err.splitlines() if line.startswith("error: ")]
+        assert (out, len(errors)) == ("", 1)
+        assert "Traceback" not in err
+        assert not list(store.folder.glob("*/*/*"))
+        assert not store.options
+        return errors[0]
+
+    return run
 
 
 class Malicious:
@@ -182,88 +276,100 @@ class Malicious:
         return Path.touch, (self.path,)
 
 
-def _malicious(path: Path, proof: Path) -> None:
-    torch.save({"format": "antbee checkpoint", "version": 1, "model": Malicious(proof)}, path)
+def _saved_by_torch(path: Path, content: Malicious) -> None:
+    torch.save({"format": "antbee checkpoint", "version": 1, "model": content}, path)
 
 
-def _pickled(path: Path, proof: Path) -> None:
-    path.write_bytes(pickle.dumps(Malicious(proof)))
+def _pickled(path: Path, content: Malicious) -> None:
+    path.write_bytes(pickle.dumps(content))
 
 
-@pytest.mark.parametrize("make", [_malicious, _pickled])
-def test_malicious_checkpoint_is_refused(make: object, home: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("write", [_saved_by_torch, _pickled])
+def test_malicious_checkpoint_is_refused(
+    write: Callable[[Path, Malicious], None], refused: Refused, tmp_path: Path
+) -> None:
     """Code in a checkpoint is not run; nothing is stored."""
     proof = tmp_path / "proof"
-    assert callable(make)
-    make(tmp_path / "x.pt", proof)
-    run = save(home, tmp_path / "x.pt")
+    write(tmp_path / "x.pt", Malicious(proof))
 
-    _assert_refused(run, home)
+    assert "nothing in it was run" in refused(tmp_path / "x.pt")
     assert not proof.exists()
 
 
-def test_damaged_checkpoint_is_refused(checkpoint: Path, home: Path, tmp_path: Path) -> None:
+def test_damaged_checkpoint_is_refused(checkpoint: Path, refused: Refused, tmp_path: Path) -> None:
     """A checkpoint of which one byte changed is refused by name."""
     folder = shutil.copytree(checkpoint.parent, tmp_path / "run")
     content = bytearray((folder / "best.pt").read_bytes())
     content[len(content) // 2] ^= 1
     (folder / "best.pt").write_bytes(content)
-    run = save(home, folder / "best.pt")
 
-    _assert_refused(run, home)
-    assert "best.pt is damaged" in run.stderr
+    assert "best.pt is damaged" in refused(folder / "best.pt")
 
 
-def test_foreign_weights_are_refused(home: Path, tmp_path: Path) -> None:
+def test_foreign_weights_are_refused(refused: Refused, tmp_path: Path) -> None:
     """A bare state dict is not a checkpoint of ours."""
     torch.save(build_model("resnet18", 2).state_dict(), tmp_path / "x.pt")
-    run = save(home, tmp_path / "x.pt")
 
-    _assert_refused(run, home)
+    assert "is not a checkpoint that train.py saved" in refused(tmp_path / "x.pt")
 
 
-@pytest.mark.parametrize("arguments", [["nowhere.pt"], []])
-def test_missing_checkpoint_is_refused(arguments: list[str], home: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [(["nowhere.pt"], "no file nowhere.pt"), ([], "no best.pt of a run in saved_models")],
+)
+def test_missing_checkpoint_is_refused(arguments: list[str], reason: str, refused: Refused) -> None:
     """A checkpoint that is not there is named, or how to make one."""
-    run = save(home, *arguments, cwd=tmp_path)
-
-    _assert_refused(run, home)
+    assert reason in refused(*arguments)
 
 
-def test_other_labels_are_refused(checkpoint: Path, data: Path, home: Path, tmp_path: Path) -> None:
+def test_other_labels_are_refused(
+    checkpoint: Path, data: Path, refused: Refused, tmp_path: Path
+) -> None:
     """Validation pictures of other labels are not compared with."""
     other = shutil.copytree(data, tmp_path / "data")
-    (other / "val" / "ant").rename(other / "val" / "wasp")
-    run = save(home, checkpoint, "--data", other)
+    (other / "val" / LABELS[0]).rename(other / "val" / "wasp")
 
-    _assert_refused(run, home)
-    assert "bee, wasp" in run.stderr
+    assert "the labels square, triangle, wasp" in refused(checkpoint, "--data", other)
 
 
-def test_unreadable_pictures_are_refused(checkpoint: Path, home: Path, tmp_path: Path) -> None:
+def test_unreadable_pictures_are_refused(
+    checkpoint: Path, refused: Refused, tmp_path: Path
+) -> None:
     """Validation pictures of which none can be read are not compared with."""
     for label in LABELS:
         (tmp_path / "val" / label).mkdir(parents=True)
         (tmp_path / "val" / label / "x.jpg").write_text("version https://git-lfs.github.com")
-    run = save(home, checkpoint, "--data", tmp_path)
 
-    _assert_refused(run, home)
+    assert "can be read: nothing was packed" in refused(checkpoint, "--data", tmp_path)
 
 
-def test_impossible_name_is_refused(checkpoint: Path, data: Path, home: Path) -> None:
+def test_int8_by_name_needs_pictures(checkpoint: Path, refused: Refused, tmp_path: Path) -> None:
+    """When int8 was asked for and cannot be made, nothing is stored, and the reason is said."""
+    reason = refused(checkpoint, "--data", tmp_path, "--runtime", "int8")
+
+    assert "no int8: no validation pictures" in reason
+
+
+def test_model_of_a_failed_bento_is_removed(
+    checkpoint: Path, store: Store, refused: Refused, tmp_path: Path
+) -> None:
+    """When BentoML cannot build the bento, the packed model does not stay behind, either."""
+    store.fault = "the disk is full"
+
+    assert "BentoML: the disk is full" in refused(checkpoint, "--data", tmp_path)
+
+
+def test_impossible_name_is_refused(checkpoint: Path, data: Path, refused: Refused) -> None:
     """A name that BentoML cannot store is refused before anything is packed."""
-    run = save(home, checkpoint, "--data", data, "--name", "My Insects!")
+    reason = refused(checkpoint, "--data", data, "--name", "My Insects!")
 
-    _assert_refused(run, home)
+    assert "--name 'My Insects!' cannot be stored" in reason
 
 
-def test_wrong_usage_exits_with_2(home: Path) -> None:
+def test_wrong_usage_exits_with_2(capsys: pytest.CaptureFixture[str]) -> None:
     """An unknown runtime is wrong usage."""
-    assert save(home, "--runtime", "tensorflow").returncode == 2
+    with pytest.raises(SystemExit) as stopped:
+        main(["--runtime", "tensorflow"])
 
-
-def _assert_refused(run: Run, home: Path) -> None:
-    lines = [line for line in run.stderr.splitlines() if line.startswith("error: ")]
-    assert (run.returncode, run.stdout, len(lines)) == (1, "", 1)
-    assert "Traceback" not in run.stderr
-    assert stored(home) == []
+    assert stopped.value.code == 2
+    assert capsys.readouterr().out == ""
