@@ -79,7 +79,7 @@ def test_a_kill_at_any_instant_leaves_a_file_that_its_checksum_lists(tmp_path: P
         with subprocess.Popen(command, cwd=REPOSITORY) as process:
             while not path.exists():
                 time.sleep(0.01)
-            time.sleep(0.3 + 0.007 * attempt)
+            time.sleep(0.05 + 0.007 * attempt)
             process.send_signal(signal.SIGKILL)
 
         assert sha256_of(path) in recorded_sums(path)

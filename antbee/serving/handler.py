@@ -6,7 +6,6 @@ Knows HTTP bodies; knows nothing of pixels beyond a file's first bytes, and noth
 import base64
 import binascii
 import json
-import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
@@ -17,9 +16,6 @@ from starlette.requests import Request
 
 from antbee.errors import RequestError
 from antbee.images import looks_like_image
-
-# A broken form is the client's mistake and is answered; it is no news for the server's log.
-logging.getLogger("python_multipart").setLevel(logging.ERROR)
 
 Found = TypeVar("Found")
 Fetch = Callable[[str], Awaitable[bytes]]

@@ -130,6 +130,8 @@ def log_to_stderr(lines: str = "text") -> None:
     Args:
         lines: a key of `LINES`.
     """
+    # A broken form is the client's mistake and is answered; it is no news for the server's log.
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)
     if not log.handlers:
         handler = logging.StreamHandler()
         handler.setFormatter(LINES[lines])
