@@ -70,16 +70,20 @@ class Signals:
 
     Attributes:
         requested: whether a signal has come.
-        over: whether the work has ended, and nothing is raised any more.
+        over: whether the work has ended; what comes then is too late.
+        report_lost: what Python does with an exception that nobody can get.
     """
 
     def __init__(self) -> None:
         self.requested = False
         self.over = False
+        self.report_lost = sys.unraisablehook
 
     def handle(self, number: int, frame: FrameType | None) -> None:
         """Take a signal; SIGALRM stands for one that had to wait."""
-        if self.requested and number != signal.SIGALRM and not self.over:
+        if self.over:
+            return
+        if self.requested and number != signal.SIGALRM:
             leave()
         self.requested = True
         while frame is not None:
@@ -87,15 +91,14 @@ class Signals:
                 signal.setitimer(signal.ITIMER_REAL, _RETRY)
                 return
             frame = frame.f_back
-        if not self.over:
-            raise KeyboardInterrupt
+        raise KeyboardInterrupt
 
     def handle_lost(self, lost: "sys.UnraisableHookArgs") -> None:
-        """Try again where KeyboardInterrupt had nowhere to go; report all else as Python does."""
+        """Try again where KeyboardInterrupt had nowhere to go; report all else as before."""
         if lost.exc_type is KeyboardInterrupt:
             signal.setitimer(signal.ITIMER_REAL, _RETRY)
         else:
-            sys.__unraisablehook__(lost)
+            self.report_lost(lost)
 
 
 def run(work: Callable[[], int], signals: Signals | None = None) -> int:
@@ -111,7 +114,6 @@ def run(work: Callable[[], int], signals: Signals | None = None) -> int:
     signals = signals or Signals()
     numbers = (signal.SIGALRM, *SIGNALS)
     before = [signal.getsignal(number) for number in numbers]
-    hook = sys.unraisablehook
     code = INTERRUPTED
     try:
         try:
@@ -135,7 +137,7 @@ def run(work: Callable[[], int], signals: Signals | None = None) -> int:
         for number, handler in zip(numbers, before, strict=True):
             # A script that is done only has its interpreter to end: too late to be interrupted.
             signal.signal(number, signal.SIG_IGN if handler is leave else handler)
-        sys.unraisablehook = hook
+        sys.unraisablehook = signals.report_lost
     if signals.requested:
         say("interrupted")
         return INTERRUPTED
@@ -154,7 +156,9 @@ def exit_on_error() -> Iterator[None]:
 
 def say(line: str) -> None:
     """Print a line for the person at the terminal. Data goes to stdout, everything else here."""
-    print(line, file=sys.stderr, flush=True)
+    # In one call, unlike print: a signal comes before a line or after it.
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
 
 
 def printable(text: Path | str) -> str:
