@@ -23,8 +23,6 @@ FAILED: Final = 1
 INTERRUPTED: Final = 130
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
-_RETRY: Final = 0.01
-"""Seconds after which a signal that could not be raised is tried again."""
 
 
 def end_on_signals() -> None:
@@ -66,7 +64,8 @@ class Signals:
 
     Nothing is raised inside an import, at whatever depth. It would leave half of a library in
     `sys.modules`, and many a library catches all that its imports raise, to do without a part. Such
-    a signal waits for the import's end; so does one whose exception a destructor swallowed.
+    a signal waits until the import is done; and where a destructor's end swallows the exception, it
+    is raised again.
 
     Attributes:
         requested: whether a signal has come.
@@ -79,26 +78,37 @@ class Signals:
         self.over = False
         self.report_lost = sys.unraisablehook
 
-    def handle(self, number: int, frame: FrameType | None) -> None:
-        """Take a signal; SIGALRM stands for one that had to wait."""
+    def handle(self, _number: int, frame: FrameType | None) -> None:
+        """Take a signal."""
         if self.over:
             return
-        if self.requested and number != signal.SIGALRM:
+        if self.requested:
             leave()
         self.requested = True
+        importer = None
         while frame is not None:
             if frame.f_code.co_filename.startswith("<frozen importlib"):
-                signal.setitimer(signal.ITIMER_REAL, _RETRY)
-                return
+                importer = frame.f_back
             frame = frame.f_back
-        raise KeyboardInterrupt
+        if importer is None:
+            raise KeyboardInterrupt
+        self._raise_later(importer)
 
     def handle_lost(self, lost: "sys.UnraisableHookArgs") -> None:
-        """Try again where KeyboardInterrupt had nowhere to go; report all else as before."""
+        """Take an exception that nobody can get, as the one that a destructor raised."""
         if lost.exc_type is KeyboardInterrupt:
-            signal.setitimer(signal.ITIMER_REAL, _RETRY)
+            self._raise_later(sys._getframe(1))  # noqa: SLF001 - the code that destroyed it
         else:
             self.report_lost(lost)
+
+    def _raise_later(self, where: FrameType) -> None:
+        """Raise where a function goes on after the call that it is in: Python traces its lines."""
+        where.f_trace = self._raise
+        sys.settrace(lambda *_: None)
+
+    def _raise(self, *_: object) -> None:
+        if not self.over:
+            raise KeyboardInterrupt
 
 
 def run(work: Callable[[], int], signals: Signals | None = None) -> int:
@@ -112,13 +122,13 @@ def run(work: Callable[[], int], signals: Signals | None = None) -> int:
         signals: what SIGINT and SIGTERM do meanwhile.
     """
     signals = signals or Signals()
-    numbers = (signal.SIGALRM, *SIGNALS)
-    before = [signal.getsignal(number) for number in numbers]
+    before = [signal.getsignal(number) for number in SIGNALS]
+    tracer = sys.gettrace()
     code = INTERRUPTED
     try:
         try:
             sys.unraisablehook = signals.handle_lost
-            for number in numbers:
+            for number in SIGNALS:
                 signal.signal(number, signals.handle)
             code = work()
         finally:
@@ -133,8 +143,8 @@ def run(work: Callable[[], int], signals: Signals | None = None) -> int:
         if not signals.requested:
             raise
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        for number, handler in zip(numbers, before, strict=True):
+        sys.settrace(tracer)
+        for number, handler in zip(SIGNALS, before, strict=True):
             # A script that is done only has its interpreter to end: too late to be interrupted.
             signal.signal(number, signal.SIG_IGN if handler is leave else handler)
         sys.unraisablehook = signals.report_lost
