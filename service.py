@@ -14,19 +14,21 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 
-from antbee.artifact import read_model
-from antbee.command import exit_on_error
-from antbee.errors import ModelError
-from antbee.explain import load_head
-from antbee.images import configure_pillow
-from antbee.machine import give_back_large_memory
-from antbee.predictor import check_runtime
-from antbee.serving import assets
-from antbee.serving.api import Api
-from antbee.serving.app import create_app
-from antbee.serving.bento_io import Answer, Picture
-from antbee.serving.observe import Metrics, log_to_stderr
-from antbee.serving.settings import read_settings
+from antbee.command import ended_by_signals, exit_on_error
+
+with ended_by_signals():
+    from antbee.artifact import read_model
+    from antbee.errors import ModelError
+    from antbee.explain import load_head
+    from antbee.images import configure_pillow
+    from antbee.machine import give_back_large_memory
+    from antbee.predictor import check_runtime
+    from antbee.serving import assets
+    from antbee.serving.api import Api
+    from antbee.serving.app import create_app
+    from antbee.serving.bento_io import Answer, Picture
+    from antbee.serving.observe import Metrics, log_to_stderr
+    from antbee.serving.settings import read_settings
 
 if TYPE_CHECKING:
     from antbee.serving.fetch import Downloader

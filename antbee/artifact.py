@@ -75,17 +75,9 @@ class PackedModel:
 
     def describe(self) -> dict[str, Any]:
         """What `model.json` says of the model itself; JSON can hold it."""
-        return {
-            "arch": self.arch,
-            "labels": list(self.labels),
-            "runtime": self.runtime,
-            "candidates": list(self.candidates),
-            "preprocessing": asdict(self.preprocessing),
-            "metrics": dict(self.metrics),
-            "calibration": asdict(self.calibration),
-            "gate": dict(self.gate),
-            "provenance": dict(self.provenance),
-        }
+        content = asdict(self)
+        del content["folder"], content["files"]
+        return content
 
 
 def write_model(model: PackedModel) -> None:

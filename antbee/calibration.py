@@ -84,7 +84,10 @@ class Reliability:
 
     @property
     def error(self) -> float:
-        """Expected calibration error, 0 to 1: how far accuracy lies from confidence on average."""
+        """Expected calibration error, 0 to 1: how far accuracy lies from confidence on average.
+
+        Guo et al. 2017, equation 3.
+        """
         gaps = np.abs(self.accuracy - self.confidence)
         return float(gaps @ self.counts / max(self.counts.sum(), 1))
 
@@ -149,14 +152,6 @@ def _binned(confidence: Shares, right: NDArray[np.bool_], bins: int) -> Reliabil
     return Reliability(counts, sums[0] / filled, sums[1] / filled)
 
 
-def expected_calibration_error(probabilities: Shares, labels: Labels, bins: int = BINS) -> float:
-    """How far the share of right answers lies from their probability on average, 0 to 1.
-
-    Guo et al. 2017, equation 3.
-    """
-    return reliability(probabilities, labels, bins).error
-
-
 def error_by_chance(probabilities: Shares, bins: int = BINS) -> float:
     """Expected calibration error, 0 to 1, that so many answers would have if they were calibrated.
 
@@ -189,5 +184,5 @@ def calibrate(logits: Logits, labels: Labels) -> Calibration:
         return Calibration()
     temperature = fit_temperature(logits, labels)
     at = (softmax(logits), softmax(logits, temperature), cross_validated(logits, labels))
-    errors = (expected_calibration_error(shares, labels) for shares in at)
+    errors = (reliability(shares, labels).error for shares in at)
     return Calibration(temperature, len(labels), *errors)

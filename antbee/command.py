@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Final, NoReturn, Self
 
 from antbee.errors import AntBeeError
@@ -23,8 +23,6 @@ FAILED: Final = 1
 INTERRUPTED: Final = 130
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
-_RETRY: Final = 0.01
-"""Seconds after which a signal that could not be raised is tried again."""
 
 
 def end_on_signals() -> None:
@@ -66,36 +64,51 @@ class Signals:
 
     Nothing is raised inside an import, at whatever depth. It would leave half of a library in
     `sys.modules`, and many a library catches all that its imports raise, to do without a part. Such
-    a signal waits for the import's end; so does one whose exception a destructor swallowed.
+    a signal waits until the import is done; and where a destructor's end swallows the exception, it
+    is raised again.
 
     Attributes:
         requested: whether a signal has come.
-        over: whether the work has ended, and nothing is raised any more.
+        over: whether the work has ended; what comes then is too late.
+        report_lost: what Python does with an exception that nobody can get.
     """
 
     def __init__(self) -> None:
         self.requested = False
         self.over = False
+        self.report_lost = sys.unraisablehook
 
-    def handle(self, number: int, frame: FrameType | None) -> None:
-        """Take a signal; SIGALRM stands for one that had to wait."""
-        if self.requested and number != signal.SIGALRM and not self.over:
+    def handle(self, _number: int, frame: FrameType | None) -> None:
+        """Take a signal."""
+        if self.over:
+            return
+        if self.requested:
             leave()
         self.requested = True
+        importer = None
         while frame is not None:
             if frame.f_code.co_filename.startswith("<frozen importlib"):
-                signal.setitimer(signal.ITIMER_REAL, _RETRY)
-                return
+                importer = frame.f_back
             frame = frame.f_back
-        if not self.over:
+        if importer is None:
             raise KeyboardInterrupt
+        self._raise_later(importer)
 
     def handle_lost(self, lost: "sys.UnraisableHookArgs") -> None:
-        """Try again where KeyboardInterrupt had nowhere to go; report all else as Python does."""
+        """Take an exception that nobody can get, as the one that a destructor raised."""
         if lost.exc_type is KeyboardInterrupt:
-            signal.setitimer(signal.ITIMER_REAL, _RETRY)
+            self._raise_later(sys._getframe(1))  # noqa: SLF001 - the code that destroyed it
         else:
-            sys.__unraisablehook__(lost)
+            self.report_lost(lost)
+
+    def _raise_later(self, where: FrameType) -> None:
+        """Raise where a function goes on after the call that it is in: Python traces its lines."""
+        where.f_trace = self._raise
+        sys.settrace(lambda *_: None)
+
+    def _raise(self, *_: object) -> None:
+        if not self.over:
+            raise KeyboardInterrupt
 
 
 def run(work: Callable[[], int], signals: Signals | None = None) -> int:
@@ -109,14 +122,13 @@ def run(work: Callable[[], int], signals: Signals | None = None) -> int:
         signals: what SIGINT and SIGTERM do meanwhile.
     """
     signals = signals or Signals()
-    numbers = (signal.SIGALRM, *SIGNALS)
-    before = [signal.getsignal(number) for number in numbers]
-    hook = sys.unraisablehook
+    before = [signal.getsignal(number) for number in SIGNALS]
+    tracer = sys.gettrace()
     code = INTERRUPTED
     try:
         try:
             sys.unraisablehook = signals.handle_lost
-            for number in numbers:
+            for number in SIGNALS:
                 signal.signal(number, signals.handle)
             code = work()
         finally:
@@ -131,11 +143,11 @@ def run(work: Callable[[], int], signals: Signals | None = None) -> int:
         if not signals.requested:
             raise
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        for number, handler in zip(numbers, before, strict=True):
+        sys.settrace(tracer)
+        for number, handler in zip(SIGNALS, before, strict=True):
             # A script that is done only has its interpreter to end: too late to be interrupted.
             signal.signal(number, signal.SIG_IGN if handler is leave else handler)
-        sys.unraisablehook = hook
+        sys.unraisablehook = signals.report_lost
     if signals.requested:
         say("interrupted")
         return INTERRUPTED
@@ -154,7 +166,9 @@ def exit_on_error() -> Iterator[None]:
 
 def say(line: str) -> None:
     """Print a line for the person at the terminal. Data goes to stdout, everything else here."""
-    print(line, file=sys.stderr, flush=True)
+    # In one call, unlike print: a signal comes before a line or after it.
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
 
 
 def printable(text: Path | str) -> str:
@@ -221,10 +235,5 @@ class Bar:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._bar.close()

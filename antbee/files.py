@@ -5,8 +5,7 @@ Knows nothing of what is in them.
 
 import hashlib
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
@@ -16,15 +15,35 @@ TEMPORARY: Final = ".tmp"
 CHECKSUM: Final = ".sha256"
 
 
-def write_atomically(path: Path, contents: Buffer) -> None:
+def write_atomically(
+    path: Path, contents: Buffer, before: Callable[[], object] = lambda: None
+) -> None:
     """Write a file under a temporary name beside it, flush it to disk, and rename it.
+
+    Args:
+        path: the file.
+        contents: all that will be in it.
+        before: called when all is on the disk, before it is renamed.
 
     Raises:
         OSError: the disk is full, or the folder cannot be written to; what the file held before
             is still there.
     """
-    with _written(path, contents) as temporary:
-        _rename(temporary, path)
+    temporary = path.with_name(path.name + TEMPORARY)
+    try:
+        with temporary.open("wb") as file:
+            file.write(contents)
+            file.flush()
+            os.fsync(file.fileno())
+        before()
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # the new name, too, is on the disk
+    finally:
+        os.close(folder)
 
 
 def write_with_checksum(path: Path, contents: Buffer) -> None:
@@ -35,12 +54,13 @@ def write_with_checksum(path: Path, contents: Buffer) -> None:
     file on the disk is one of those listed.
     """
     new = hashlib.sha256(contents).hexdigest()
-    sums = path.with_name(path.name + CHECKSUM)
-    with _written(path, contents) as temporary:
-        listed = dict.fromkeys([new, *recorded_sums(path)])
-        write_atomically(sums, "".join(f"{one}  {path.name}\n" for one in listed).encode())
-        _rename(temporary, path)
-        write_atomically(sums, f"{new}  {path.name}\n".encode())
+    write_atomically(path, contents, lambda: _list_sums(path, [new, *recorded_sums(path)]))
+    _list_sums(path, [new])
+
+
+def _list_sums(path: Path, sums: Iterable[str]) -> None:
+    lines = "".join(f"{one}  {path.name}\n" for one in dict.fromkeys(sums))
+    write_atomically(path.with_name(path.name + CHECKSUM), lines.encode())
 
 
 def recorded_sums(path: Path) -> list[str]:
@@ -64,25 +84,3 @@ def remove_temporaries(*paths: Path) -> None:
     for path in paths:
         for name in (path.name, path.name + CHECKSUM):
             path.with_name(name + TEMPORARY).unlink(missing_ok=True)
-
-
-@contextmanager
-def _written(path: Path, contents: Buffer) -> Iterator[Path]:
-    temporary = path.with_name(path.name + TEMPORARY)
-    try:
-        with temporary.open("wb") as file:
-            file.write(contents)
-            file.flush()
-            os.fsync(file.fileno())
-        yield temporary
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _rename(temporary: Path, path: Path) -> None:
-    temporary.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)  # the new name, too, is on the disk
-    finally:
-        os.close(folder)

@@ -30,8 +30,8 @@ from antbee.command import INTERRUPTED, say, table
 
 REPOSITORY: Final = Path(__file__).resolve().parents[1]
 STOPPING: Final = ("stopping after this batch; Ctrl-C again stops at once", "saved; to go on: ")
-UNBORN: Final = 0.1
-"""Seconds in which the interpreter may not have come to the first line of a script."""
+UNBORN: Final = 0.5
+"""Seconds in which the interpreter may not have come to the first line of a script of ours."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 chosen = (signal.SIGINT, signal.SIGTERM)[number % 2]
                 code, lines = interrupt(commands[name], moment, chosen, Path(temporary))
                 said = "; ".join(line for line in lines if shape(line) not in regular)
-                if moment < UNBORN and code != INTERRUPTED:
+                if moment < UNBORN and code != INTERRUPTED and str(REPOSITORY) not in said:
                     said = "started"
                 ends[name][code, said] += 1
                 if (code, said) != (INTERRUPTED, "interrupted"):

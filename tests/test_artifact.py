@@ -1,7 +1,6 @@
 """The packed model's folder."""
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
@@ -12,9 +11,12 @@ from antbee.errors import ModelError
 
 
 @pytest.fixture
-def copy(packed: PackedModel, tmp_path: Path) -> Path:
-    """Copy the packed model, to be damaged."""
-    return Path(shutil.copytree(packed.folder, tmp_path / "copy"))
+def folder(tmp_path: Path) -> Path:
+    """Pack a few bytes as a model, to be damaged."""
+    for name in (WEIGHTS, ONNX, HEAD):
+        (tmp_path / name).write_bytes(bytes(2000))
+    write_model(PackedModel("resnet18", ("a", "b"), "onnx", folder=tmp_path))
+    return tmp_path
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
@@ -35,35 +37,38 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert read_model(tmp_path) == model
 
 
-def test_files_are_vouched_for(packed: PackedModel) -> None:
-    """A file with the right content is handed out."""
-    assert packed.path(ONNX) == packed.folder / ONNX
+def test_files_are_vouched_for(folder: Path) -> None:
+    """A file with the right content is handed out; a model without an int8 network is whole."""
+    model = read_model(folder)
+
+    assert set(model.files) == {WEIGHTS, ONNX, HEAD}
+    assert model.path(ONNX) == folder / ONNX
 
 
-def test_int8_is_vouched_for_where_there_is_one(
-    packed: PackedModel, packed_int8: PackedModel
-) -> None:
-    """The int8 network is checked like the other files; a model without one is whole, too."""
-    assert set(packed.files) == {WEIGHTS, ONNX, HEAD}
-    assert packed_int8.path(INT8) == packed_int8.folder / INT8
+def test_int8_is_vouched_for_where_there_is_one(folder: Path) -> None:
+    """The int8 network is checked like the other files."""
+    (folder / INT8).write_bytes(b"int8")
+    write_model(read_model(folder))
+
+    assert read_model(folder).path(INT8) == folder / INT8
 
 
-def test_damaged_file_is_refused(copy: Path) -> None:
+def test_damaged_file_is_refused(folder: Path) -> None:
     """A file of which one byte has changed is refused by name."""
-    data = bytearray((copy / ONNX).read_bytes())
+    data = bytearray((folder / ONNX).read_bytes())
     data[1000] ^= 1
-    (copy / ONNX).write_bytes(data)
+    (folder / ONNX).write_bytes(data)
 
     with pytest.raises(ModelError, match=r"model\.onnx is damaged"):
-        read_model(copy).path(ONNX)
+        read_model(folder).path(ONNX)
 
 
-def test_missing_file_is_refused(copy: Path) -> None:
+def test_missing_file_is_refused(folder: Path) -> None:
     """A file that is gone is refused by name."""
-    (copy / ONNX).unlink()
+    (folder / ONNX).unlink()
 
     with pytest.raises(ModelError, match=r"model\.onnx is missing"):
-        read_model(copy).path(ONNX)
+        read_model(folder).path(ONNX)
 
 
 def test_empty_folder_says_what_to_do(tmp_path: Path) -> None:
@@ -81,51 +86,51 @@ def test_broken_index_is_refused(tmp_path: Path, text: str | bytes) -> None:
         read_model(tmp_path)
 
 
-def test_another_format_is_refused(copy: Path) -> None:
+def test_another_format_is_refused(folder: Path) -> None:
     """An index of a later format names both formats."""
-    content = json.loads((copy / INDEX).read_text())
-    (copy / INDEX).write_text(json.dumps({**content, "format": 2}))
+    content = json.loads((folder / INDEX).read_text())
+    (folder / INDEX).write_text(json.dumps({**content, "format": 2}))
 
     with pytest.raises(ModelError, match="format 2 and this antbee reads 1"):
-        read_model(copy)
+        read_model(folder)
 
 
-def test_candidates_may_be_missing(copy: Path) -> None:
+def test_candidates_may_be_missing(folder: Path) -> None:
     """An index written before there were candidates means its one runtime."""
-    content = json.loads((copy / INDEX).read_text())
+    content = json.loads((folder / INDEX).read_text())
     del content["candidates"]
-    (copy / INDEX).write_text(json.dumps(content))
+    (folder / INDEX).write_text(json.dumps(content))
 
-    assert read_model(copy).candidates == ()
+    assert read_model(folder).candidates == ()
 
 
-def test_calibration_may_be_missing(copy: Path) -> None:
+def test_calibration_may_be_missing(folder: Path) -> None:
     """An index written before there was a calibration leaves the logits as they are."""
-    content = json.loads((copy / INDEX).read_text())
+    content = json.loads((folder / INDEX).read_text())
     del content["calibration"]
-    (copy / INDEX).write_text(json.dumps(content))
+    (folder / INDEX).write_text(json.dumps(content))
 
-    assert read_model(copy).calibration == Calibration(temperature=1)
+    assert read_model(folder).calibration == Calibration(temperature=1)
 
 
 @pytest.mark.parametrize(
     "calibration", [{"temperature": value} for value in (0, -1, 1e9, "1", None)] + [[], "x"]
 )
-def test_impossible_calibration_is_refused(copy: Path, calibration: object) -> None:
+def test_impossible_calibration_is_refused(folder: Path, calibration: object) -> None:
     """A temperature that nobody would divide by is refused."""
-    content = json.loads((copy / INDEX).read_text())
-    (copy / INDEX).write_text(json.dumps({**content, "calibration": calibration}))
+    content = json.loads((folder / INDEX).read_text())
+    (folder / INDEX).write_text(json.dumps({**content, "calibration": calibration}))
 
     with pytest.raises(ModelError, match=r"model\.json"):
-        read_model(copy)
+        read_model(folder)
 
 
 @pytest.mark.parametrize("key", ["labels", "preprocessing", "files"])
-def test_incomplete_index_is_refused(copy: Path, key: str) -> None:
+def test_incomplete_index_is_refused(folder: Path, key: str) -> None:
     """An index without one of its parts is refused."""
-    content = json.loads((copy / INDEX).read_text())
+    content = json.loads((folder / INDEX).read_text())
     del content[key]
-    (copy / INDEX).write_text(json.dumps(content))
+    (folder / INDEX).write_text(json.dumps(content))
 
     with pytest.raises(ModelError, match="incomplete"):
-        read_model(copy)
+        read_model(folder)

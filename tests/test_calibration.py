@@ -14,7 +14,6 @@ from antbee.calibration import (
     calibrate,
     cross_validated,
     error_by_chance,
-    expected_calibration_error,
     fit_temperature,
     reliability,
     softmax,
@@ -118,7 +117,7 @@ def test_recorded_calibration_error() -> None:
     shares = np.stack([sure, 1 - sure], 1)
     labels = np.array([0, 1, 0, 0, 1])
 
-    assert expected_calibration_error(shares, labels) == pytest.approx(0.19)
+    assert reliability(shares, labels).error == pytest.approx(0.19)
 
 
 def test_bins_are_closed_above() -> None:
@@ -135,8 +134,8 @@ def test_calibrated_answers_have_a_small_error() -> None:
     """The error of many labels drawn at the probabilities themselves is next to nothing."""
     logits, labels = drawn(50_000, 4, 1.0)
 
-    assert expected_calibration_error(softmax(logits), labels) < 0.01
-    assert expected_calibration_error(softmax(logits, 0.3), labels) > 0.1
+    assert reliability(softmax(logits), labels).error < 0.01
+    assert reliability(softmax(logits, 0.3), labels).error > 0.1
 
 
 def test_temperature_mends_the_error() -> None:
@@ -167,7 +166,7 @@ def test_chance_is_what_calibrated_answers_have() -> None:
     errors = []
     for seed in range(200):
         logits, labels = drawn(100, 3, 1.0, seed)
-        errors.append(expected_calibration_error(softmax(logits), labels))
+        errors.append(reliability(softmax(logits), labels).error)
     expected = float(np.mean(errors))
 
     assert error_by_chance(softmax(drawn(100, 3, 1.0)[0])) == pytest.approx(expected, rel=0.15)

@@ -2,7 +2,6 @@
 
 import io
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -48,9 +47,11 @@ def head(packed: PackedModel) -> Floats:
 
 
 @pytest.fixture
-def copy(packed: PackedModel, tmp_path: Path) -> Path:
-    """Copy the packed model, to be damaged."""
-    return Path(shutil.copytree(packed.folder, tmp_path / "copy"))
+def folder(tmp_path: Path) -> Path:
+    """Pack a head and nothing else, to be damaged."""
+    np.save(tmp_path / HEAD, np.zeros((len(LABELS), 512), np.float32))
+    write_model(PackedModel("resnet18", LABELS, "onnx", folder=tmp_path))
+    return tmp_path
 
 
 def maps_by_torch(packed: PackedModel, batch: Floats) -> Floats:
@@ -115,22 +116,22 @@ def test_head_is_the_networks(packed: PackedModel, head: Floats) -> None:
     assert np.array_equal(weights, head)
 
 
-def test_older_package_has_no_head(copy: Path) -> None:
+def test_older_package_has_no_head(folder: Path) -> None:
     """A package written before there was a head is read, without one."""
-    (copy / HEAD).unlink()
-    write_model(read_model(copy))
+    (folder / HEAD).unlink()
+    write_model(read_model(folder))
 
-    assert load_head(read_model(copy)) is None
+    assert load_head(read_model(folder)) is None
 
 
-def test_damaged_head_is_refused(copy: Path) -> None:
+def test_damaged_head_is_refused(folder: Path) -> None:
     """A head of which one byte has changed is refused by name."""
-    content = bytearray((copy / HEAD).read_bytes())
+    content = bytearray((folder / HEAD).read_bytes())
     content[-1] ^= 1
-    (copy / HEAD).write_bytes(content)
+    (folder / HEAD).write_bytes(content)
 
     with pytest.raises(ModelError, match=r"head\.npy is damaged"):
-        load_head(read_model(copy))
+        load_head(read_model(folder))
 
 
 @pytest.mark.parametrize(
@@ -138,13 +139,13 @@ def test_damaged_head_is_refused(copy: Path) -> None:
     [np.zeros((2, 512), np.float32), np.zeros((3, 512)), np.zeros(3, np.float32)],
     ids=["labels", "type", "shape"],
 )
-def test_another_array_is_refused(copy: Path, array: Floats) -> None:
+def test_another_array_is_refused(folder: Path, array: Floats) -> None:
     """An array that is vouched for and yet no head is refused."""
-    np.save(copy / HEAD, array)
-    write_model(read_model(copy))
+    np.save(folder / HEAD, array)
+    write_model(read_model(folder))
 
     with pytest.raises(ModelError, match=r"head\.npy .*pack the model again"):
-        load_head(read_model(copy))
+        load_head(read_model(folder))
 
 
 class Malicious:
@@ -158,13 +159,13 @@ class Malicious:
         return Path.touch, (self.path,)
 
 
-def test_code_in_a_head_is_not_run(copy: Path, tmp_path: Path) -> None:
+def test_code_in_a_head_is_not_run(folder: Path, tmp_path: Path) -> None:
     """A head of objects is refused without making them."""
-    np.save(copy / HEAD, np.array([Malicious(tmp_path / "proof")]), allow_pickle=True)
-    write_model(read_model(copy))
+    np.save(folder / HEAD, np.array([Malicious(tmp_path / "proof")]), allow_pickle=True)
+    write_model(read_model(folder))
 
     with pytest.raises(ModelError, match=r"head\.npy is not an array"):
-        load_head(read_model(copy))
+        load_head(read_model(folder))
     assert not (tmp_path / "proof").exists()
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from antbee import files
 from antbee.files import (
     recorded_sums,
     remove_temporaries,
@@ -46,14 +45,14 @@ def test_a_kill_between_renames_leaves_a_file_that_its_checksum_lists(
     """Whichever of the renames is the last, the old or the new contents are there and listed."""
     path = tmp_path / "last.pt"
     write_with_checksum(path, b"old")
-    left = iter(range(renames))
+    left, replace = iter(range(renames)), Path.replace
 
-    def rename(temporary: Path, target: Path) -> None:
+    def replace_or_die(temporary: Path, target: Path) -> None:
         if next(left, None) is None:
             raise Killed
-        temporary.replace(target)
+        replace(temporary, target)
 
-    monkeypatch.setattr(files, "_rename", rename)
+    monkeypatch.setattr(Path, "replace", replace_or_die)
     if renames < 3:
         with pytest.raises(Killed):
             write_with_checksum(path, b"new")
@@ -79,7 +78,7 @@ def test_a_kill_at_any_instant_leaves_a_file_that_its_checksum_lists(tmp_path: P
         with subprocess.Popen(command, cwd=REPOSITORY) as process:
             while not path.exists():
                 time.sleep(0.01)
-            time.sleep(0.3 + 0.007 * attempt)
+            time.sleep(0.05 + 0.007 * attempt)
             process.send_signal(signal.SIGKILL)
 
         assert sha256_of(path) in recorded_sums(path)

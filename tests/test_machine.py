@@ -1,20 +1,27 @@
 """The machine that a process runs on."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from antbee import machine
 from antbee.machine import (
     MASTER_MB,
     PIXEL_BYTES,
     SMALL_MB,
     WORKER_MB,
+    free_memory,
     limits_of_worker,
+    memory_limit,
     workers_that_fit,
 )
 from antbee.serving.settings import read_settings
 from tests.conftest import REPOSITORY
+
+MACHINE = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 SCRIPT = """
 import platform, resource, sys
@@ -43,6 +50,45 @@ with ThreadPoolExecutor(1) as threads:
 pages = int(Path("/proc/self/statm").read_text().split()[1])
 print(pages * resource.getpagesize() // 1_000_000)
 """
+
+
+@pytest.mark.parametrize(
+    ("texts", "limit", "free"),
+    [
+        (["1000", "300"], 1000, 700),
+        (["1000", "1300"], 1000, 0),
+        (["max", "300"], MACHINE, None),  # version 2 without a limit
+        ([str(2**63 - 4096), "300"], MACHINE, None),  # version 1 without a limit
+        ([], MACHINE, None),  # no control groups
+    ],
+)
+def test_memory_is_the_containers(
+    texts: list[str],
+    limit: int,
+    free: int | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A container's limit counts, in either version of control groups; else the machine's does."""
+    files = (str(tmp_path / "limit"), str(tmp_path / "used"))
+    for file, text in zip(files, texts, strict=False):
+        Path(file).write_text(f"{text}\n")
+
+    for groups in ([files, ("/nowhere", "/nowhere")], [("/nowhere", "/nowhere"), files]):
+        monkeypatch.setattr(machine, "_GROUPS", groups)
+        assert memory_limit() == limit
+        if free is None:
+            assert 0 < free_memory() <= MACHINE
+        else:
+            assert free_memory() == free
+
+
+def test_free_memory_is_guessed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the system does not say what is free, half of what it has is taken."""
+    monkeypatch.setattr(machine, "_MEMORY", Path("/nowhere"))
+    monkeypatch.setattr(machine, "_GROUPS", ())
+
+    assert free_memory() == MACHINE // 2
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc is Linux's")

@@ -1,7 +1,6 @@
 """Ctrl-C and SIGTERM while training: a stop after the batch, so that the run can go on later."""
 
 import os
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -41,6 +40,6 @@ class Stop(Signals):
         elif not self.requested:
             self.requested = True
             os.write(2, _NOTICE)  # print may be the very function that was interrupted
-        elif number != signal.SIGALRM and self._insist:  # torchrun sends a second one by itself
+        elif self._insist:  # torchrun sends a second one by itself
             # Nothing to tidy up: files are renamed into place, and the rest is memory.
             leave()

@@ -7,8 +7,6 @@ import sys
 import time
 from pathlib import Path
 
-import pytest
-
 from antbee.artifact import PackedModel
 from tests.conftest import REPOSITORY, Server, environment
 
@@ -39,16 +37,22 @@ def test_the_store_and_the_server_agree(
     assert len(err.splitlines()) == 1
 
 
-@pytest.mark.parametrize("tag", ["nobody:latest", "ant_bee_classifier:none", "no tag!", "a/b"])
-def test_no_such_model(bentoml_home: Path, pictures: Path, tag: str) -> None:
-    """A tag that the store does not know is answered in one line."""
-    with process(bentoml_home, pictures, "--model", tag) as running:
-        out, err = running.communicate()
+def test_no_such_model(bentoml_home: Path, pictures: Path) -> None:
+    """Each tag that the store does not know is answered in one line."""
+    tags = ["nobody:latest", "ant_bee_classifier:none", "no tag!", "a/b"]
+    script = (
+        "import sys; from antbee.predict import main; "
+        "sys.exit(sum(main([sys.argv[1], '--model', tag]) for tag in sys.argv[2:]))"
+    )
+    command = [sys.executable, "-c", script, str(pictures), *tags]
+    environ = environment(bentoml_home)
+    run = subprocess.run(
+        command, cwd=REPOSITORY, env=environ, capture_output=True, text=True, check=False
+    )
 
-    assert running.returncode == 1
-    assert out == b""
-    assert err.decode().startswith(f"error: there is no packed model {tag}: ")
-    assert len(err.splitlines()) == 1
+    assert (run.returncode, run.stdout) == (len(tags), "")
+    for tag, line in zip(tags, run.stderr.splitlines(), strict=True):
+        assert line.startswith(f"error: there is no packed model {tag}: ")
 
 
 def test_interrupted(bentoml_home: Path, packed: PackedModel, pictures: Path) -> None:
