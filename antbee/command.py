@@ -4,7 +4,7 @@ Exit codes: 0 done, 1 failed with a one-line reason, 2 wrong usage (argparse), 1
 """
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from antbee.errors import AntBeeError
@@ -39,3 +39,14 @@ def exit_on_error() -> Iterator[None]:
 def say(line: str) -> None:
     """Print a line for the person at the terminal. Data goes to stdout, everything else here."""
     print(line, file=sys.stderr, flush=True)
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Align columns under a head: the first to the left, the numbers after it to the right."""
+    lines = [head, *rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        f"{line[0]:{widths[0]}}  "
+        + "  ".join(f"{cell:>{width}}" for cell, width in zip(line[1:], widths[1:], strict=True))
+        for line in lines
+    )
