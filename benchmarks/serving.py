@@ -110,12 +110,10 @@ class Bench:
         labels = []
         with httpx.Client(timeout=30) as client:
             for path in self.mixed[:COMPARED]:
-                data = path.read_bytes()
-                if server.field is None:
-                    answer = client.post(url, content=data)
-                else:
-                    answer = client.post(url, files={server.field: (path.name, data)})
-                labels.append(answer.raise_for_status().json()["label"])
+                field, data = server.field, path.read_bytes()
+                body: dict[str, Any] = {"files": {field: data}} if field else {"content": data}
+                answer = client.post(url, **body).raise_for_status()
+                labels.append(answer.json()["label"])
         return labels
 
     def parts(self, what: str, *options: str) -> dict[str, Any]:
@@ -183,7 +181,19 @@ class Bench:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print, and return the exit code."""
-    options = parse(argv)
+    names = [server.key for server in (*OURS, *PEERS)] + list(EXTRAS)
+    parser = argparse.ArgumentParser(description="Our server beside its peers.")
+    add = parser.add_argument
+    add("bento", help="a tag")
+    add("--data", type=Path, default=Path("data"))
+    add("--seconds", type=float, default=4.0, help="of every load (%(default)s)")
+    add("--rounds", type=int, default=3)
+    add("--only", type=lambda text: text.split(","), default=names, help=", ".join(names))
+    add("--figure", type=Path, help="draw ours by cores and by size of picture into this PNG")
+    add("--tune", action="store_true", help="try the peers' settings instead")
+    options = parser.parse_args(argv)
+    if unknown := set(options.only) - set(names):
+        parser.error(f"--only: {', '.join(sorted(unknown))} is none of {', '.join(names)}")
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(options.bento, options.data, options.seconds, Path(folder))
         if options.tune:
@@ -198,24 +208,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         draw(result["by_cores"], result["by_size"], options.figure)
     print("\n" + json.dumps(result))
     return 0
-
-
-def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Read the command line."""
-    names = [server.key for server in (*OURS, *PEERS)] + list(EXTRAS)
-    parser = argparse.ArgumentParser(description="Our server beside its peers.")
-    add = parser.add_argument
-    add("bento", help="a tag")
-    add("--data", type=Path, default=Path("data"))
-    add("--seconds", type=float, default=4.0, help="of every load (%(default)s)")
-    add("--rounds", type=int, default=3)
-    add("--only", type=lambda text: text.split(","), default=names, help=", ".join(names))
-    add("--figure", type=Path, help="draw ours by cores and by size of picture into this PNG")
-    add("--tune", action="store_true", help="try the peers' settings instead")
-    options = parser.parse_args(argv)
-    if unknown := set(options.only) - set(names):
-        parser.error(f"--only: {', '.join(sorted(unknown))} is none of {', '.join(names)}")
-    return options
 
 
 def measure_rounds(bench: Bench, only: Sequence[str], rounds: int) -> dict[str, list[Any]]:

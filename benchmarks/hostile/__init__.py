@@ -1,1 +1,1 @@
-"""What a server answers to those who wish it ill; `python benchmarks/hostile` asks one."""
+"""What a server answers to those who wish it ill."""

@@ -1,4 +1,16 @@
-"""Everything is sent to a server, and its answers are counted; `__main__.py` says how to run it."""
+"""What a server answers to those who wish it ill: broken pictures, bombs, broken requests.
+
+    python benchmarks/hostile ant_bee_classifier:latest --data data
+    python benchmarks/hostile --url http://127.0.0.1:3000 --pid PID
+
+Sends 10,000 mutated files, 50 files cut at every percent, and every file and request of `files` and
+`requests`: the same for the same pictures and seed. The server is started for it, or runs already;
+then only with `--pid` can its processes be looked at.
+
+Prints how it answered, with the memory of all its processes, then one JSON line. The exit code is
+1 if anything was answered 5xx or not as documented, or not at all, and if any of the server's
+processes ended or got a child.
+"""
 
 import argparse
 import asyncio
@@ -104,7 +116,17 @@ async def _pieces(request: Request) -> AsyncIterator[bytes]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Send everything, print, and return the exit code."""
-    options = parse(argv)
+    parser = argparse.ArgumentParser(description="A server, and those who wish it ill.")
+    add = parser.add_argument
+    add_target(parser)
+    add("--pid", type=int, help="with --url: the first of its processes")
+    add("--data", type=Path, help="take the pictures of its val, instead of drawing some")
+    add("--count", type=int, default=10_000, help="mutated files; the rest goes with it")
+    add("--every", type=int, default=1, help="send only each N-th request of all")
+    add("--connections", type=int, default=8)
+    add("--seed", type=int, default=0)
+    add("--only", nargs="+", choices=PARTS, default=PARTS)
+    options = parser.parse_args(argv)
     parts = all_requests(originals(find_pictures(options.data)), options.count, options.seed)
     everything = itertools.chain.from_iterable(parts[name] for name in options.only)
     requests = itertools.islice(everything, 0, None, options.every)
@@ -116,21 +138,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     print_tables(result)
     print("\n" + json.dumps(result))
     return int(any(result.get(name) for name in ("faults", "children", "ended", "tracebacks")))
-
-
-def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(description="A server, and those who wish it ill.")
-    add = parser.add_argument
-    add_target(parser)
-    add("--pid", type=int, help="with --url: the first of its processes")
-    add("--data", type=Path, help="take the pictures of its val, instead of drawing some")
-    add("--count", type=int, default=10_000, help="mutated files; the rest goes with it")
-    add("--every", type=int, default=1, help="send only each N-th request of all")
-    add("--connections", type=int, default=8)
-    add("--seed", type=int, default=0)
-    add("--only", nargs="+", choices=PARTS, default=PARTS)
-    return parser.parse_args(argv)
 
 
 async def measure(
