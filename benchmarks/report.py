@@ -160,8 +160,9 @@ def print_table(first: str, rows: Mapping[str, Any], columns: Mapping[str, str])
             found: Any = row
             for key in path.split("."):
                 found = found.get(key, {})
-            shown = f"{found:.4g}" if isinstance(found, float) else str(found)
-            cells[-1].append("-" if found == {} else shown)
+            if isinstance(found, float):
+                found = f"{found:.1f}" if abs(found) >= 10 else f"{found:.2f}"  # noqa: PLR2004
+            cells[-1].append("-" if found == {} else str(found))
     if cells:
         print(table([first, *columns], cells) + "\n")
 

@@ -19,7 +19,7 @@ def test_a_table_names_servers_and_leaves_out_what_is_not_there(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """A dash stands for a number that was not measured; no table for nothing."""
-    rows = {"flask": {"8": {"p50": 199.25}, "lost": 12}, "mine": {"lost": 0}}
+    rows = {"flask": {"8": {"p50": 199.26}, "lost": 12}, "mine": {"lost": 0}}
     print_table("server", rows, {"p50 ms": "8.p50", "lost": "lost"})
     print_table("nothing", {}, {"ms": "ms"})
 
@@ -27,7 +27,7 @@ def test_a_table_names_servers_and_leaves_out_what_is_not_there(
     words = [[word.strip() for word in line if word.strip()] for line in printed]
     assert words == [
         ["server", "p50 ms", "lost"],
-        ["Flask, gunicorn, torch", "199.2", "12"],
+        ["Flask, gunicorn, torch", "199.3", "12"],
         ["mine", "-", "0"],
         [],
     ]
