@@ -3,13 +3,15 @@
     python benchmarks/load.py http://127.0.0.1:3000/predict --connections 8 --seconds 5 *.jpg
 
 It shares the cores with the server that it measures, so it does as little as it can: every
-request's bytes are made beforehand, and of an answer it reads the status, where it ends, and
-whether the connection ends with it. Prints one JSON line: answers by status, requests that were
-lost, pictures a second, percentiles of the latency by status, and its own CPU time a request.
+request's bytes are made beforehand, and answers are read by a parser in C. Prints one JSON line:
+answers by status, requests that were lost, pictures a second, percentiles of the latency by
+status, and its own CPU time a request.
 """
 
 import argparse
 import asyncio
+import base64
+import functools
 import itertools
 import json
 import math
@@ -20,26 +22,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, cast
 
+import httptools
+
 PATIENCE: Final = 30.0
 """Seconds that answers may come after the last request; what comes later is lost."""
-BOUNDARY: Final = b"benchmark-of-serving"
+BOUNDARY: Final = "benchmark-of-serving"
 OK: Final = 200
-RANKS: Final = (50, 95, 99)
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What the load needs to know of an answer.
-
-    Attributes:
-        status: of HTTP.
-        close: whether the server closes the connection after it.
-        wait: seconds to wait, of `Retry-After`.
-    """
-
-    status: int
-    close: bool
-    wait: float = 0.0
 
 
 @dataclass
@@ -62,13 +50,6 @@ class Load:
     answers: list[tuple[int, float, float]] = field(default_factory=list)
     lost: int = 0
 
-    def next(self, now: float) -> bytes | None:
-        """Give the next request, or None when enough were sent."""
-        if now >= self.stop or self.limit <= 0:
-            return None
-        self.limit -= 1
-        return next(self.requests)
-
 
 class Connection(asyncio.Protocol):
     """A keep-alive connection.
@@ -83,7 +64,8 @@ class Connection(asyncio.Protocol):
         self._load = load
         self._began = began
         self._asked = False
-        self._received = b""
+        self._wait = 0.0
+        self._parser = httptools.HttpResponseParser(self)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Send the first request."""
@@ -92,18 +74,23 @@ class Connection(asyncio.Protocol):
         self._ask(self._began)
 
     def data_received(self, data: bytes) -> None:
-        """Take an answer or a part of it; once it is whole, ask again."""
-        self._received += data
-        answer = read_answer(self._received)
-        if answer is None:
-            return
-        now = time.perf_counter()
-        self._load.answers.append((answer.status, self._began, now))
-        self._received, self._asked = b"", False
-        if answer.close:
+        """Take an answer or a part of it; the parser calls the methods below."""
+        self._parser.feed_data(data)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Note how long an answer asks to wait."""
+        if name.lower() == b"retry-after":
+            self._wait = float(value)
+
+    def on_message_complete(self) -> None:
+        """Count an answer, and ask again."""
+        now, wait, status = time.perf_counter(), self._wait, self._parser.get_status_code()
+        self._load.answers.append((status, self._began, now))
+        self._asked, self._wait = False, 0.0
+        if not self._parser.should_keep_alive():
             self._transport.close()
-        elif answer.wait and self._load.patient:
-            asyncio.get_running_loop().call_later(answer.wait, self._ask_again)
+        elif wait and self._load.patient:
+            asyncio.get_running_loop().call_later(wait, self._ask)
         else:
             self._ask(now)
 
@@ -112,23 +99,41 @@ class Connection(asyncio.Protocol):
         self._load.lost += self._asked
         self.closed.set_result(None)
 
-    def _ask_again(self) -> None:
-        self._ask(time.perf_counter())
-
-    def _ask(self, now: float) -> None:
-        request = self._load.next(now)
-        if request is None or self._transport.is_closing():
+    def _ask(self, now: float | None = None) -> None:
+        """Send the next request, or close when enough were sent."""
+        now = time.perf_counter() if now is None else now
+        if now >= self._load.stop or self._load.limit <= 0 or self._transport.is_closing():
             self._transport.close()
             return
+        self._load.limit -= 1
         self._began, self._asked = now, True
-        self._transport.write(request)
+        self._transport.write(next(self._load.requests))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Ask, print, and return the exit code."""
-    options = parse(argv)
+    parser = argparse.ArgumentParser(description="Load on a server, and how it answers.")
+    add = parser.add_argument
+    add("url")
+    add("pictures", type=Path, nargs="+", help="JPEG files, sent in turn, again and again")
+    add("--connections", type=int, default=8)
+    add("--seconds", type=float, default=5.0)
+    add("--requests", type=float, default=math.inf, help="end after so many")
+    add("--field", help="send multipart forms with the picture in this field; else its raw bytes")
+    add("--together", choices=("json", "form"), help="send all pictures in each request")
+    add("--patient", action="store_true", help="heed Retry-After before asking again")
+    options = parser.parse_args(argv)
     pictures = [path.read_bytes() for path in options.pictures]
-    requests = [make_request(options.url, data, options.field) for data in pictures]
+    if options.together == "json":
+        entries = [{"data": base64.b64encode(data).decode()} for data in pictures]
+        body = json.dumps({"images": entries}).encode()
+        requests = [make_request(options.url, body, "application/json")]
+    elif options.together == "form":
+        requests = [make_form(options.url, pictures, options.field or "images")]
+    elif options.field is not None:
+        requests = [make_form(options.url, [data], options.field) for data in pictures]
+    else:
+        requests = [make_request(options.url, data) for data in pictures]
     try:
         import uvloop  # noqa: PLC0415 - the faster loop, where there is one
     except ImportError:
@@ -139,73 +144,45 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(description="Load on a server, and how it answers.")
-    add = parser.add_argument
-    add("url")
-    add("pictures", type=Path, nargs="+", help="JPEG files, sent in turn, again and again")
-    add("--connections", type=int, default=8)
-    add("--seconds", type=float, default=5.0)
-    add("--requests", type=float, default=math.inf, help="end after so many")
-    add("--field", help="send multipart forms with the picture in this field; else its raw bytes")
-    add("--patient", action="store_true", help="heed Retry-After before asking again")
-    return parser.parse_args(argv)
-
-
-def make_request(url: str, picture: bytes, field_name: str | None = None) -> bytes:
+def make_request(url: str, body: bytes, content_type: str = "image/jpeg") -> bytes:
     """Write a request as it goes over the wire."""
     address = urllib.parse.urlsplit(url)
-    kind, body = "image/jpeg", picture
-    if field_name is not None:
-        kind = f"multipart/form-data; boundary={BOUNDARY.decode()}"
-        about = f'Content-Disposition: form-data; name="{field_name}"; filename="picture.jpg"'
-        head = f"\r\n{about}\r\nContent-Type: image/jpeg\r\n\r\n".encode()
-        body = b"--" + BOUNDARY + head + picture + b"\r\n--" + BOUNDARY + b"--\r\n"
-    lines = [f"POST {address.path} HTTP/1.1", f"Host: {address.netloc}", f"Content-Type: {kind}"]
-    return "\r\n".join([*lines, f"Content-Length: {len(body)}", "", ""]).encode() + body
+    lines = [f"POST {address.path} HTTP/1.1", f"Host: {address.netloc}"]
+    lines += [f"Content-Type: {content_type}", f"Content-Length: {len(body)}", "", ""]
+    return "\r\n".join(lines).encode() + body
 
 
-def read_answer(received: bytes) -> Answer | None:
-    """Read an answer from all that was received of it; None while it is not whole."""
-    head, found, body = received.partition(b"\r\n\r\n")
-    if not found:
-        return None
-    fields = head.lower()
-    status = int(head[9:12])
-    length = _field(fields, b"content-length")
-    if length:
-        if len(body) < int(length):
-            return None
-    elif _field(fields, b"transfer-encoding") == b"chunked":
-        # JSON without line breaks holds nothing that looks like the last chunk.
-        if not (body.endswith(b"\r\n0\r\n\r\n") or body == b"0\r\n\r\n"):
-            return None
-    else:
-        return Answer(status, close=True)
-    wait = 0.0 if status == OK else float(_field(fields, b"retry-after") or 0)
-    return Answer(status, _field(fields, b"connection") == b"close", wait)
-
-
-def _field(fields: bytes, name: bytes) -> bytes:
-    _, found, rest = fields.partition(b"\r\n" + name + b":")
-    return rest.partition(b"\r\n")[0].strip() if found else b""
+def make_form(url: str, pictures: Sequence[bytes], name: str) -> bytes:
+    """Write a request with a form of pictures in fields of this name."""
+    head = f'\r\nContent-Disposition: form-data; name="{name}"; filename="picture.jpg"\r\n'
+    start = f"--{BOUNDARY}{head}Content-Type: image/jpeg\r\n\r\n".encode()
+    body = b"".join(start + data + b"\r\n" for data in pictures) + f"--{BOUNDARY}--\r\n".encode()
+    return make_request(url, body, f"multipart/form-data; boundary={BOUNDARY}")
 
 
 async def drive(options: argparse.Namespace, requests: Sequence[bytes]) -> dict[str, Any]:
     """Open the connections, let them ask until the time is over, and sum up."""
+    start, used = time.perf_counter(), time.process_time()
+    stop = start + options.seconds
+    load = Load(itertools.cycle(requests), stop, options.requests, options.patient)
     address = urllib.parse.urlsplit(options.url)
-    start = time.perf_counter()
-    load = Load(
-        itertools.cycle(requests), start + options.seconds, options.requests, options.patient
-    )
-    used = time.process_time()
     where = (address.hostname or "", address.port or 80)
     clients = [asyncio.create_task(ask(load, *where)) for _ in range(options.connections)]
     _, silent = await asyncio.wait(clients, timeout=options.seconds + PATIENCE)
-    load.lost += len(silent)
     used = time.process_time() - used
-    return summary(load, start, used)
+    latencies: dict[int, list[float]] = {}
+    for status, began, ended in sorted(load.answers):
+        latencies.setdefault(status, []).append((ended - began) * 1e3)
+    # The time ends with the last picture, for which the server had as much to do.
+    last = max((ended for status, _, ended in load.answers if status == OK), default=stop)
+    return {
+        "pictures_per_second": len(latencies.get(OK, ())) / (last - start),
+        "seconds": last - start,
+        "counts": {str(status): len(several) for status, several in latencies.items()},
+        "lost": load.lost + len(silent),
+        "latency_ms": {str(status): percentiles(several) for status, several in latencies.items()},
+        "generator_cpu_ms": used * 1e3 / max(len(load.answers), 1),
+    }
 
 
 async def ask(load: Load, host: str, port: int) -> None:
@@ -214,9 +191,7 @@ async def ask(load: Load, host: str, port: int) -> None:
     while (began := time.perf_counter()) < load.stop and load.limit > 0:
         try:
             _, connection = await loop.create_connection(
-                lambda began=began: Connection(load, began),  # type: ignore[misc]  # python/mypy#12557
-                host,
-                port,
+                functools.partial(Connection, load, began), host, port
             )
         except OSError:
             load.lost += 1
@@ -225,29 +200,11 @@ async def ask(load: Load, host: str, port: int) -> None:
             await connection.closed
 
 
-def summary(load: Load, start: float, cpu_seconds: float) -> dict[str, Any]:
-    """Sum up. The time ends with the last picture, for which the server had as much to do."""
-    statuses = sorted({status for status, _, _ in load.answers})
-    latencies = {
-        status: [(end - began) * 1e3 for one, began, end in load.answers if one == status]
-        for status in statuses
-    }
-    ended = max((end for status, _, end in load.answers if status == OK), default=load.stop)
-    return {
-        "pictures_per_second": len(latencies.get(OK, ())) / (ended - start),
-        "seconds": ended - start,
-        "counts": {str(status): len(latencies[status]) for status in statuses},
-        "lost": load.lost,
-        "latency_ms": {str(status): percentiles(latencies[status]) for status in statuses},
-        "generator_cpu_ms": cpu_seconds * 1e3 / max(len(load.answers), 1),
-    }
-
-
 def percentiles(values: Sequence[float]) -> dict[str, float]:
     """Take p50, p95, p99 and the largest, by the nearest rank: each is one of the values."""
     ordered = sorted(values)
-    ranks = {f"p{share}": ordered[math.ceil(share / 100 * len(ordered)) - 1] for share in RANKS}
-    return {**ranks, "max": ordered[-1]}
+    ranks = {f"p{share}": math.ceil(share / 100 * len(ordered)) - 1 for share in (50, 95, 99)}
+    return {**{name: ordered[rank] for name, rank in ranks.items()}, "max": ordered[-1]}
 
 
 if __name__ == "__main__":

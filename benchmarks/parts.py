@@ -12,9 +12,9 @@ import argparse
 import itertools
 import json
 import statistics
-import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,15 +35,24 @@ SAMPLE: Final = 32
 """How many pictures the parts and the batches are measured on."""
 ROUNDS: Final = 5
 """How often every part is measured; the median is taken."""
+WARM_UP: Final = 30
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print, and return the exit code."""
-    options = parse(argv)
+    parser = argparse.ArgumentParser(description="Our request without HTTP.")
+    add = parser.add_argument
+    add("what", choices=("bound", "parts", "batches"))
+    add("pictures", type=Path, nargs="+")
+    add("--model", type=Path, required=True, help="a packed model's folder")
+    add("--threads", type=int, help="as many as the server by default")
+    add("--seconds", type=float, default=5.0)
+    options = parser.parse_args(argv)
     pictures = [path.read_bytes() for path in options.pictures]
     model = read_model(options.model)
     if options.what == "bound":
-        result = measure_bound(model, pictures, options.threads, options.seconds)
+        threads = options.threads or read_settings().threads
+        result: dict[str, Any] = measure_bound(model, pictures, threads, options.seconds)
     elif options.what == "parts":
         result = measure_parts(model, pictures[:SAMPLE])
     else:
@@ -52,53 +61,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(description="Our request without HTTP.")
-    add = parser.add_argument
-    add("what", choices=("bound", "parts", "batches"))
-    add("pictures", type=Path, nargs="+")
-    add("--model", type=Path, required=True, help="a packed model's folder")
-    add("--threads", type=int, help="as many as the server by default")
-    add("--seconds", type=float, default=5.0)
-    return parser.parse_args(argv)
-
-
-def serving_predict(model: PackedModel) -> Callable[[bytes], object]:
-    """Give the function that the server's threads run, set up as the server does."""
+def measure_bound(
+    model: PackedModel, pictures: Sequence[bytes], threads: int, seconds: float
+) -> dict[str, Any]:
+    """Let threads classify pictures in memory for a while, with what the server's threads run."""
     classifier = Classifier(model, "bench:bound", read_settings(), Metrics())
     classifier.warm_up()
-    return classifier.predict
-
-
-def measure_bound(
-    model: PackedModel, pictures: Sequence[bytes], threads: int | None, seconds: float
-) -> dict[str, Any]:
-    """Let threads classify pictures in memory for a while."""
-    predict = serving_predict(model)
     turn = itertools.cycle(pictures)
-    for picture in itertools.islice(turn, 30):
-        predict(picture)
-    times: list[float] = []
-    stop = time.perf_counter() + seconds
+    for picture in itertools.islice(turn, WARM_UP):
+        classifier.predict(picture)
+    start = time.perf_counter()
 
-    def work() -> None:
-        while (began := time.perf_counter()) < stop:
-            predict(next(turn))
+    def work(_: int) -> list[float]:
+        times = []
+        while (began := time.perf_counter()) < start + seconds:
+            classifier.predict(next(turn))
             times.append((time.perf_counter() - began) * 1e3)
+        return times
 
-    workers = [threading.Thread(target=work) for _ in range(threads or read_settings().threads)]
-    began = time.perf_counter()
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    taken = time.perf_counter() - began
-    return {
-        "threads": len(workers),
-        "pictures_per_second": len(times) / taken,
-        "latency_ms": percentiles(times),
-    }
+    with ThreadPoolExecutor(threads) as pool:
+        times = list(itertools.chain.from_iterable(pool.map(work, range(threads))))
+    speed = len(times) / (time.perf_counter() - start)
+    return {"threads": threads, "pictures_per_second": speed, "latency_ms": percentiles(times)}
 
 
 def measure_parts(model: PackedModel, pictures: Sequence[bytes]) -> dict[str, float]:
@@ -107,16 +91,16 @@ def measure_parts(model: PackedModel, pictures: Sequence[bytes]) -> dict[str, fl
     side = model.preprocessing.resize
     images = [decode_image(picture, shorter_side=side) for picture in pictures]
     batches = [to_array(image, model.preprocessing)[np.newaxis] for image in images]
-    logits = [predictor.logits(batch) for batch in batches]
+    rows = [predictor.logits(batch)[0] for batch in batches]
 
     def answer(row: np.ndarray[Any, Any]) -> object:
-        return prediction_answer(to_prediction(model, row[0]), "bench:parts")
+        return prediction_answer(to_prediction(model, row), "bench:parts")
 
     return {
         "decode_image": time_each(lambda data: decode_image(data, shorter_side=side), pictures),
         "to_array": time_each(lambda image: to_array(image, model.preprocessing), images),
         "network": time_each(predictor.logits, batches),
-        "softmax and answer": time_each(answer, logits),
+        "softmax and answer": time_each(answer, rows),
     }
 
 

@@ -41,7 +41,11 @@ def find_mixed(data: Path) -> list[Path]:
 
 def nearest(pictures: Sequence[Path], pixels: int = TYPICAL) -> Path:
     """Pick the picture whose number of pixels is nearest."""
-    return min(pictures, key=lambda path: abs(_pixels(path) - pixels))
+    distances = {}
+    for path in pictures:
+        with Image.open(path) as image:
+            distances[path] = abs(image.width * image.height - pixels)
+    return min(pictures, key=distances.__getitem__)
 
 
 def enlarge(source: Path, target: Path, megapixels: float) -> Path:
@@ -51,8 +55,3 @@ def enlarge(source: Path, target: Path, megapixels: float) -> Path:
         large = image.convert("RGB").resize((height * 4 // 3, height), Image.Resampling.BICUBIC)
     large.save(target, quality=90)
     return target
-
-
-def _pixels(path: Path) -> int:
-    with Image.open(path) as image:
-        return image.width * image.height

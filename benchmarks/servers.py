@@ -1,8 +1,9 @@
-"""The servers that are compared: how each is started, and its time to ready and memory.
+"""The servers that are compared: how each is started, and its time to ready.
 
 Each is started in a process group of its own on a free port, and stopped by that group.
 """
 
+import argparse
 import contextlib
 import http.client
 import os
@@ -12,17 +13,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import psutil
-
 from antbee.machine import cores
 
 HERE: Final = Path(__file__).resolve().parent
-PYTHON: Final = sys.executable
 DROPPED: Final = ("PORT", "WEB_CONCURRENCY", "GUNICORN_CMD_ARGS", "BENTOML_CONFIG")
 """Variables by which a terminal's own settings would change the servers'."""
 START_SECONDS: Final = 120
@@ -36,7 +34,8 @@ class Server:
     Attributes:
         key: for the command line.
         name: for the tables.
-        command: with `{port}`, `{tag}`, `{workers}` and `{threads}`.
+        command: its words, with `{port}`, `{tag}`, `{workers}` and `{threads}`; `python` is this
+            one.
         ready: the path that answers 200 once pictures can be sent.
         field: of the form that holds the picture; None where the body is the picture.
         folder: where it runs.
@@ -46,7 +45,7 @@ class Server:
 
     key: str
     name: str
-    command: Sequence[str]
+    command: str
     ready: str = "/readyz"
     field: str | None = None
     folder: Path = HERE / "peers"
@@ -71,60 +70,49 @@ class Running:
     log: Path
 
 
-def _python(arguments: str) -> tuple[str, ...]:
-    return (PYTHON, *arguments.split(" "))
-
-
 ADDRESS: Final = "--host 127.0.0.1 --port {port}"
-
 OURS: Final = (
     Server(
         "bentoml",
         "antbee, bentoml serve",
-        _python(f"-m bentoml serve {{tag}} {ADDRESS}"),
+        f"python -m bentoml serve {{tag}} {ADDRESS}",
         folder=HERE.parent,
     ),
     Server(
         "gunicorn",
         "antbee, gunicorn",
-        (
-            *("env", "PORT={port}", "GUNICORN_CMD_ARGS=--bind=127.0.0.1:{port}"),
-            *("WEB_CONCURRENCY={workers}", "sh", "heroku/serve-gunicorn", "{tag}"),
-        ),
+        "env PORT={port} GUNICORN_CMD_ARGS=--bind=127.0.0.1:{port} WEB_CONCURRENCY={workers} "
+        "sh heroku/serve-gunicorn {tag}",
         folder=HERE.parent,
     ),
 )
-
-STOCK: Final = _python(f"-m bentoml serve stock_bentoml:Stock {ADDRESS}")
+STOCK: Final = f"python -m bentoml serve stock_bentoml:Stock {ADDRESS}"
 PEERS: Final = (
     Server("stock", "BentoML, torch", STOCK, threads=cores()),
     Server("tuned", "BentoML, torch, tuned", STOCK, workers=2),
     Server(
         "flask",
         "Flask, gunicorn, torch",
-        _python("-m gunicorn --workers {workers} --bind 127.0.0.1:{port} flask_torch:app"),
-        ready="/ready",
-        field="file",
+        "python -m gunicorn --workers {workers} --bind 127.0.0.1:{port} flask_torch:app",
+        *("/ready", "file"),
         workers=2,
     ),
     Server(
         "litserve",
         "LitServe, torch",
-        _python("litserve_torch.py {port}"),
-        ready="/health",
-        field="file",
+        "python litserve_torch.py {port}",
+        *("/health", "file"),
         workers=2,
     ),
     Server(
         "fastapi",
         "FastAPI, ONNX Runtime",
-        _python(f"-m uvicorn fastapi_onnx:app {ADDRESS} --workers {{workers}} --no-access-log"),
-        ready="/ready",
-        field="file",
+        f"python -m uvicorn fastapi_onnx:app {ADDRESS} --workers {{workers}} --no-access-log",
+        *("/ready", "file"),
     ),
 )
 """The first is as its documentation's first page leaves it: one process, torch's own threads. The
-others have their best of the settings that `tune.py` tries."""
+others have their best of the settings that `serving.py --tune` tries."""
 
 
 @contextlib.contextmanager
@@ -140,13 +128,28 @@ def running(server: Server, tag: str, model: Path) -> Iterator[Running]:
         SystemExit: it did not start; with the end of what it printed.
     """
     port = free_port()
-    places = {"port": port, "tag": tag, "workers": server.workers, "threads": server.threads}
+    said = {"tag": tag, "port": port, "workers": server.workers, "threads": server.threads}
+    program = Path(sys.executable)
     with tempfile.TemporaryDirectory() as folder, (Path(folder) / "log").open("w+b") as log:
+        metrics = Path(folder) / "metrics"
+        metrics.mkdir()
+        environment = {name: value for name, value in os.environ.items() if name not in DROPPED}
+        environment |= {
+            "PATH": f"{program.parent}{os.pathsep}{os.environ['PATH']}",
+            "BENTOML_DO_NOT_TRACK": "True",
+            "PROMETHEUS_MULTIPROC_DIR": str(metrics),
+            "PEER_MODEL": str(model),
+            "PEER_WORKERS": str(server.workers),
+            "PEER_THREADS": str(server.threads),
+        }
+        if server not in OURS:
+            # torch.set_num_threads holds for the thread that calls it; some infer in others.
+            environment["OMP_NUM_THREADS"] = str(server.threads)
         began = time.perf_counter()
         process = subprocess.Popen(  # noqa: S603 - the commands above
-            [part.format(**places) for part in server.command],
+            [word.format(**said) for word in server.command.split()],
             cwd=server.folder,
-            env=environment(server, model, Path(folder)),
+            env=environment,
             stdout=log,
             stderr=log,
             start_new_session=True,
@@ -154,35 +157,45 @@ def running(server: Server, tag: str, model: Path) -> Iterator[Running]:
         try:
             if not wait_until_ready(port, server.ready, process):
                 log.seek(0)
-                said = log.read().decode(errors="replace")[-2000:]
-                raise SystemExit(f"error: {server.name} did not start:\n{said}")
-            url = f"http://127.0.0.1:{port}/predict"
-            yield Running(url, process, time.perf_counter() - began, Path(log.name))
+                end = log.read().decode(errors="replace")[-2000:]
+                raise SystemExit(f"error: {server.name} did not start:\n{end}")
+            ready_s = time.perf_counter() - began
+            yield Running(f"http://127.0.0.1:{port}/predict", process, ready_s, Path(log.name))
         finally:
-            stop(process)
+            process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(STOP_SECONDS)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # what is left of its group
+            process.wait()
 
 
-def environment(server: Server, model: Path, folder: Path) -> dict[str, str]:
-    """Give the variables that a server starts with."""
-    metrics = folder / "metrics"
-    metrics.mkdir()
-    return {
-        **{name: value for name, value in os.environ.items() if name not in DROPPED},
-        "PATH": f"{Path(PYTHON).parent}{os.pathsep}{os.environ['PATH']}",
-        "BENTOML_DO_NOT_TRACK": "True",
-        "PROMETHEUS_MULTIPROC_DIR": str(metrics),
-        "PEER_MODEL": str(model),
-        "PEER_WORKERS": str(server.workers),
-        "PEER_THREADS": str(server.threads),
-        # torch.set_num_threads holds for the thread that calls it, and some peers infer in others.
-        **({} if server in OURS else {"OMP_NUM_THREADS": str(server.threads)}),
-    }
+def add_target(parser: argparse.ArgumentParser) -> None:
+    """Let a command take a bento to serve, or the address of a server that runs."""
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("bento", nargs="?", help="a tag, or . for the working folder")
+    what.add_argument("--url", help="ask this running server instead of starting one")
+    parser.add_argument("--server", choices=[one.key for one in OURS], default=OURS[0].key)
+
+
+@contextlib.contextmanager
+def target(options: argparse.Namespace) -> Iterator[tuple[str, int | None, Path | None]]:
+    """Start a server, or take the one that runs; give its address, first process and log.
+
+    Args:
+        options: as `add_target` reads them; with the `pid` of a server that runs, where known.
+    """
+    if options.url is not None:
+        yield options.url, getattr(options, "pid", None), None
+        return
+    server = next(one for one in OURS if one.key == options.server)
+    with running(server, options.bento, Path()) as up:
+        yield up.url.removesuffix("/predict"), up.process.pid, up.log
 
 
 def free_port() -> int:
     """Find a port that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+    with socket.create_server(("127.0.0.1", 0)) as probe:
         port: int = probe.getsockname()[1]
     return port
 
@@ -199,23 +212,3 @@ def wait_until_ready(port: int, path: str, process: subprocess.Popen[bytes]) -> 
                     return True
         time.sleep(0.01)
     return False
-
-
-def stop(process: subprocess.Popen[bytes]) -> None:
-    """Ask a server to end, and end what is left of its group."""
-    process.terminate()
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(STOP_SECONDS)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-
-
-def memory(pid: int) -> float:
-    """Proportional set size of a process and all its children, in megabytes of 1,000,000 bytes.
-
-    Pages that processes share are counted once.
-    """
-    parent = psutil.Process(pid)
-    everyone = [parent, *parent.children(recursive=True)]
-    return float(sum(one.memory_full_info().pss for one in everyone)) / 1e6

@@ -1,7 +1,7 @@
 """A BentoML 1.4 service as its documentation writes one: torch, and a picture as the whole body.
 
 The picture as a form's field was tried too: no faster. Without settings it has one process;
-`tune.py` found one process a core, with one torch thread each, to be its best.
+`serving.py --tune` found one process a core, with one torch thread each, to be its best.
 
 https://docs.bentoml.com/en/latest/build-with-bentoml/iotypes.html
 """

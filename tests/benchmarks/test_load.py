@@ -1,6 +1,9 @@
 """The load generator, beside servers that answer as real ones do."""
 
+import asyncio
+import itertools
 import json
+import math
 import subprocess
 import sys
 import threading
@@ -9,10 +12,11 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
-from load import Answer, make_request, percentiles, read_answer
+from load import Connection, Load, make_form, make_request, percentiles
 from tests.conftest import REPOSITORY
 
 LOAD = REPOSITORY / "benchmarks" / "load.py"
@@ -26,29 +30,35 @@ def test_percentiles_are_measured_values() -> None:
 
 
 @pytest.mark.parametrize(
-    ("received", "answer"),
+    ("received", "answered", "asks_again"),
     [
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", Answer(200, close=False)),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no", None),
-        (b"HTTP/1.1 200 OK\r\nContent-Le", None),
-        (
-            b"HTTP/1.1 500 No\r\nconnection: Close\r\ncontent-length: 0\r\n\r\n",
-            Answer(500, close=True),
-        ),
-        (
-            b"HTTP/1.1 429 Many\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n",
-            Answer(429, close=False, wait=1),
-        ),
-        (
-            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
-            Answer(200, close=False),
-        ),
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n", None),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", [200], True),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no", [], False),
+        (b"HTTP/1.1 200 OK\r\nContent-Le", [], False),
+        (b"HTTP/1.1 500 No\r\nconnection: Close\r\ncontent-length: 0\r\n\r\n", [500], False),
+        (b"HTTP/1.1 429 No\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n", [429], False),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", [200], True),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n", [], False),
     ],
 )
-def test_an_answer_is_read_once_it_is_whole(received: bytes, answer: Answer | None) -> None:
-    """Content-Length and chunks say where it ends, Connection whether another may follow."""
-    assert answer == read_answer(received)
+def test_an_answer_counts_once_it_is_whole(
+    received: bytes, answered: list[int], asks_again: bool
+) -> None:
+    """Then the next request follows, unless the server closes or asks to wait."""
+    load = Load(itertools.repeat(b"request"), stop=math.inf, patient=True)
+    transport = mock.Mock(is_closing=lambda: False)
+
+    async def receive() -> None:
+        connection = Connection(load, 0.0)
+        connection.connection_made(transport)
+        for byte in received:
+            connection.data_received(bytes([byte]))
+
+    asyncio.run(receive())
+
+    assert [status for status, _, _ in load.answers] == answered
+    assert transport.write.call_count == 1 + asks_again
+    assert transport.close.called == (answered == [500])
 
 
 def test_a_request_holds_the_picture() -> None:
@@ -58,6 +68,17 @@ def test_a_request_holds_the_picture() -> None:
     assert body == b"picture"
     assert head.startswith(b"POST /predict HTTP/1.1\r\n")
     assert b"Content-Length: 7" in head
+
+
+def test_a_form_holds_every_picture() -> None:
+    """Each in a part of its own, between the boundaries."""
+    head, _, body = make_form("http://127.0.0.1:1/x", [b"one", b"two"], "a").partition(b"\r\n\r\n")
+    boundary = b"--" + head.partition(b"boundary=")[2].partition(b"\r\n")[0]
+    parts = body.split(boundary)
+
+    assert [part.partition(b"\r\n\r\n")[2] for part in parts[1:3]] == [b"one\r\n", b"two\r\n"]
+    assert (parts[0], parts[3]) == (b"", b"--\r\n")
+    assert b'name="a"' in parts[1]
 
 
 def test_every_answer_is_counted(tmp_path: Path) -> None:

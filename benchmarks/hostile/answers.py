@@ -1,0 +1,111 @@
+"""Whether an answer is what the documentation says: its type, its shape and its status."""
+
+import io
+import math
+from collections.abc import Collection
+from typing import Final
+from urllib.parse import unquote
+
+import httpx
+from PIL import Image
+from pydantic import BaseModel, Field, ValidationError
+
+from antbee.errors import STATUS
+
+LONGEST_SIDE: Final = 1024
+"""Pixels of a heat map."""
+
+
+class OffShape(Exception):  # noqa: N818 - an answer's fault, not this program's
+    """An answer that no client can be expected to understand."""
+
+
+class Exact(BaseModel, extra="forbid", strict=True, allow_inf_nan=False):
+    """An object with these fields and no others."""
+
+
+class Prediction(Exact):
+    """What a picture shows."""
+
+    label: str
+    probability: float
+    probabilities: dict[str, float]
+    model: str
+
+
+class Reason(Exact):
+    """Why there is no prediction."""
+
+    code: str
+    message: str = Field(min_length=1)
+
+
+class Failure(Exact):
+    """What comes instead of a prediction."""
+
+    error: Reason
+
+
+class Several(Exact):
+    """What several pictures show."""
+
+    images: list[Prediction | Failure] = Field(min_length=1)
+
+
+def outcome(answer: httpx.Response, path: str, labels: Collection[str]) -> str:
+    """Name an answer: `ok`, an error's code, `some failed`, or `some timed out`.
+
+    Args:
+        answer: to a POST.
+        path: where it was sent.
+        labels: those of the model.
+
+    Raises:
+        OffShape: it is not what the documentation promises.
+    """
+    ok, content_type = answer.status_code == httpx.codes.OK, answer.headers.get("content-type")
+    if ok and path.startswith("/explain"):
+        _check_map(answer, labels)
+        return "ok"
+    if content_type != "application/json":
+        raise OffShape(f"Content-Type {content_type}: {answer.content[:100]!r}")
+    shape = Failure if not ok else Several if path == "/v1/predict" else Prediction
+    try:
+        content = shape.model_validate_json(answer.content)
+    except ValidationError as error:
+        raise OffShape(f"not a {shape.__name__}: {answer.content[:200]!r}") from error
+    codes = set()
+    for entry in content.images if isinstance(content, Several) else [content]:
+        if isinstance(entry, Failure):
+            codes.add(entry.error.code)
+        elif isinstance(entry, Prediction):
+            _check_prediction(entry, labels)
+    if not codes <= STATUS.keys():
+        raise OffShape(f"codes that are not documented: {codes}")
+    if isinstance(content, Failure):
+        if STATUS[content.error.code] != answer.status_code:
+            raise OffShape(f"{content.error.code} with status {answer.status_code}")
+        return content.error.code
+    return "some timed out" if "timeout" in codes else "some failed" if codes else "ok"
+
+
+def _check_prediction(found: Prediction, labels: Collection[str]) -> None:
+    shares = found.probabilities
+    if set(shares) != set(labels) or not math.isclose(sum(shares.values()), 1, rel_tol=1e-3):
+        raise OffShape(f"probabilities that are none: {shares}")
+    if not found.probability == shares.get(found.label) == max(shares.values()):
+        raise OffShape(f"a label that is not the most probable one: {str(found)[:200]}")
+
+
+def _check_map(answer: httpx.Response, labels: Collection[str]) -> None:
+    about = {name: answer.headers.get(name, "") for name in ("x-label", "x-probability")}
+    if unquote(about["x-label"]) not in labels or not 0 <= float(about["x-probability"] or -1) <= 1:
+        raise OffShape(f"a heat map of {about}")
+    try:
+        with Image.open(io.BytesIO(answer.content), formats=("PNG",)) as image:
+            image.load()
+            size = image.size
+    except Exception as error:
+        raise OffShape(f"a heat map that cannot be read: {error}") from error
+    if answer.headers.get("content-type") != "image/png" or max(size) > LONGEST_SIDE:
+        raise OffShape(f"a {answer.headers.get('content-type')} of {size} pixels")

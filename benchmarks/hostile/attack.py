@@ -1,0 +1,197 @@
+"""What a server answers to those who wish it ill: broken pictures, bombs, broken requests.
+
+    python benchmarks/hostile ant_bee_classifier:latest --data data
+    python benchmarks/hostile --url http://127.0.0.1:3000 --pid PID
+
+Sends 10,000 mutated files, 50 files cut at every percent, and every file and request of `files` and
+`requests`: the same for the same pictures and seed. The server is started for it, or runs already;
+then only with `--pid` can its processes be looked at.
+
+Prints how it answered, with the memory of all its processes, then one JSON line. The exit code is
+1 if anything was answered 5xx or not as documented, or not at all, and if any of the server's
+processes ended or got a child.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import itertools
+import json
+import time
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+
+from antbee.command import say, table
+from hostile.answers import OffShape, outcome
+from hostile.pictures import find_pictures, originals
+from hostile.requests import LONGEST, MEGABYTE, PARTS, Request, all_requests
+from servers import add_target, target
+from watch import Watch
+
+PATIENCE: Final = 120
+"""Seconds for an answer: longer than the server's own limit, which is an answer."""
+SHOWN: Final = ("200", "400", "413", "415", "422")
+"""Statuses with a column of their own."""
+SETTLED: Final = 3.0
+"""Seconds after which the memory at the end is looked at."""
+MOST_FAULTS: Final = 50
+"""How many wrong answers are printed."""
+
+
+class Attack:
+    """Sends requests and counts the answers.
+
+    Args:
+        http: with the server's address.
+        labels: of the model that answers.
+
+    Attributes:
+        answers: by kind of request, how often each status and code came.
+        slowest: the longest answer to each kind, in seconds, and what was asked.
+        faults: what was wrong, one line each.
+        retried: how often a request was told to come back later.
+    """
+
+    def __init__(self, http: httpx.AsyncClient, labels: Sequence[str]) -> None:
+        self.answers: dict[str, Counter[str]] = defaultdict(Counter)
+        self.slowest: dict[str, tuple[float, str]] = {}
+        self.faults: list[str] = []
+        self.retried = 0
+        self._http = http
+        self._labels = labels
+        self._making = asyncio.Lock()
+
+    async def send_all(self, requests: Iterator[Request]) -> None:
+        """Send one after the other."""
+        while True:
+            # Some take seconds to make, in which the answers to others must be read.
+            async with self._making:
+                request = await asyncio.to_thread(next, requests, None)
+            if request is None:
+                return
+            began = time.perf_counter()
+            self.answers[request.kind][await self._send(request)] += 1
+            taken = (time.perf_counter() - began, f"{request.what} to {request.path[:20]}")
+            self.slowest[request.kind] = max(taken, self.slowest.get(request.kind, taken))
+
+    async def _send(self, request: Request) -> str:
+        """Send one request until it is answered; return the answer's status and what it says."""
+        length, streamed = request.repeat * len(request.body), request.chunked or request.repeat > 1
+        headers = []
+        if request.content_type is not None:
+            headers.append((b"content-type", request.content_type.encode("latin-1")))
+        if streamed and not request.chunked:
+            headers.append((b"content-length", b"%d" % length))
+        fault, found = "", ""
+        try:
+            while True:
+                body = _pieces(request) if streamed else request.body
+                answer = await self._http.post(request.path, content=body, headers=headers)
+                if answer.status_code != httpx.codes.TOO_MANY_REQUESTS:
+                    break
+                self.retried += 1
+                await asyncio.sleep(float(answer.headers["retry-after"]))
+            found = f"{answer.status_code} {outcome(answer, request.path, self._labels)}"
+            fault = found if answer.is_server_error else ""
+        except httpx.TransportError as error:
+            if length >= 2 * LONGEST * MEGABYTE:
+                return "cut off"  # nobody reads such a body to its end
+            fault, found = f"no answer: {error!r}", "no answer"
+        except OffShape as error:
+            fault, found = f"{answer.status_code}, {error}", f"{answer.status_code} off shape"
+        if fault:
+            about = f"{request.kind} {request.what} as {request.content_type}"
+            self.faults.append(f"{request.path[:40]}, {about}: {fault}")
+        return found
+
+
+async def _pieces(request: Request) -> AsyncIterator[bytes]:
+    for _ in range(request.repeat):
+        yield request.body
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Send everything, print, and return the exit code."""
+    parser = argparse.ArgumentParser(description="A server, and those who wish it ill.")
+    add = parser.add_argument
+    add_target(parser)
+    add("--pid", type=int, help="with --url: the first of its processes")
+    add("--data", type=Path, help="take the pictures of its val, instead of drawing some")
+    add("--count", type=int, default=10_000, help="mutated files; the rest goes with it")
+    add("--every", type=int, default=1, help="send only each N-th request of all")
+    add("--connections", type=int, default=8)
+    add("--seed", type=int, default=0)
+    add("--only", nargs="+", choices=PARTS, default=PARTS)
+    options = parser.parse_args(argv)
+    parts = all_requests(originals(find_pictures(options.data)), options.count, options.seed)
+    everything = itertools.chain.from_iterable(parts[name] for name in options.only)
+    requests = itertools.islice(everything, 0, None, options.every)
+    with contextlib.ExitStack() as stack:
+        url, pid, log = stack.enter_context(target(options))
+        watch = None if pid is None else stack.enter_context(Watch(pid))
+        result = asyncio.run(measure(url, watch, requests, options.connections))
+        result["tracebacks"] = None if log is None else log.read_text("utf-8").count("Traceback")
+    print_tables(result)
+    print("\n" + json.dumps(result))
+    return int(any(result.get(name) for name in ("faults", "children", "ended", "tracebacks")))
+
+
+async def measure(
+    url: str, watch: Watch | None, requests: Iterator[Request], connections: int
+) -> dict[str, Any]:
+    """Send all requests, kind by kind, and sum up."""
+    began, memory = time.perf_counter(), {}
+    async with httpx.AsyncClient(base_url=url, timeout=PATIENCE) as http:
+        labels = (await http.get("/model")).raise_for_status().json()["labels"]
+        attack = Attack(http, labels)
+        _, before = watch.lap() if watch else (0.0, 0.0)
+        for kind, some in itertools.groupby(requests, lambda one: one.kind):
+            say(f"{kind}, {time.perf_counter() - began:.0f} s")
+            await asyncio.gather(*(attack.send_all(some) for _ in range(connections)))
+            if watch:
+                memory[kind] = watch.lap()
+        seconds = time.perf_counter() - began
+        (await http.get("/readyz")).raise_for_status()
+    await asyncio.sleep(SETTLED)
+    total = sum(attack.answers.values(), Counter[str]())
+    result = {
+        "requests": total.total(),
+        "seconds": seconds,
+        "answers": dict(sorted(total.items())),
+        "retried": attack.retried,
+        "faults": attack.faults,
+        "kinds": {
+            kind: {
+                "answers": dict(sorted(found.items())),
+                "memory_mb": memory.get(kind),
+                "slowest": attack.slowest[kind],
+            }
+            for kind, found in attack.answers.items()
+        },
+    }
+    if watch:
+        result["memory_mb"] = {"before": before, "after": watch.lap()[1]}
+        result |= {"children": watch.came(), "ended": watch.went()}
+    return result
+
+
+def print_tables(result: dict[str, Any]) -> None:
+    """Print the answers by kind and by code, and what was wrong."""
+    rows = []
+    for kind, found in result["kinds"].items():
+        by_status = Counter[str]()
+        for name, count in found["answers"].items():
+            by_status[name[:3] if name[:3] in SHOWN else "other"] += count
+        counts = [str(by_status[status] or "") for status in (*SHOWN, "other")]
+        memory = [f"{value:.0f}" for value in found["memory_mb"] or ()] or ["", ""]
+        slowest = f"{found['slowest'][0]:.1f}"
+        rows.append([kind, str(by_status.total()), *counts, slowest, *memory])
+    head = ["kind", "requests", *SHOWN, "other", "slowest s", "peak MB", "end MB"]
+    print(table(head, rows) + "\n")
+    print(table(["answer", "requests"], [[one, str(n)] for one, n in result["answers"].items()]))
+    for fault in result["faults"][:MOST_FAULTS]:
+        print(f"wrong: {fault}")

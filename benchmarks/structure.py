@@ -1,0 +1,180 @@
+"""How the code is cut up: how much there is, in how small pieces, and how far a request travels.
+
+    python benchmarks/structure.py --tree .
+
+Counts what `antbee/`, `service.py`, `train.py` and `save_to_bento.py` hold. Then, in a process of
+the tree's own, trains on a few pictures of noise, packs what came of it, and sends one picture to
+the service as an ASGI application, to see which of these files run. Prints a table, then one JSON
+line.
+"""
+
+import argparse
+import ast
+import io
+import itertools
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+import tokenize
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+from PIL import Image
+
+OURS: Final = ("antbee", "service.py", "train.py", "save_to_bento.py")
+NO_CODE: Final = {
+    *(tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE),
+    *(tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER),
+}
+MEANINGS: Final = {
+    "files": "Python files",
+    "lines": "lines",
+    "code_lines": "lines without blanks, comments and docstrings",
+    "functions_per_100": "functions in 100 code lines",
+    "function_median": "lines of a function, median",
+    "function_p90": "lines of a function, ninth decile",
+    "private": "functions whose name begins with _",
+    "private_once": "of these, named once beside their definition, in their file",
+    "readme_lines": "lines of README.md",
+    "benchmark_lines": "lines of Python in benchmarks/",
+    "training_files": "files with a function that one training calls, imports apart",
+    "predict_files": "files with a function that one warm POST /predict calls",
+    "predict_calls": "functions of ours that it calls",
+    "predict_changes": "times that the next one is in another file",
+    "predict_before_decoding": "functions of ours that it calls before Pillow opens the picture",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Count, trace, print, and return the exit code."""
+    parser = argparse.ArgumentParser(description="How the code is cut up.")
+    here = Path(__file__).resolve().parents[1]
+    parser.add_argument("--tree", type=Path, default=here, help="a checkout (this one)")
+    parser.add_argument("--trace", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args(argv)
+    if options.trace is not None:
+        sys.path[0] = str(Path.cwd())  # not this folder, whose names are others'
+        print("\n" + json.dumps(trace(options.trace)))
+        return 0
+    tree = options.tree.resolve()
+    own = tree / ".venv" / "bin" / "python"
+    command = [str(own) if own.exists() else sys.executable, __file__, "--trace"]
+    with tempfile.TemporaryDirectory() as folder:
+        settings = {"PYTHONPATH": str(tree), "BENTOML_HOME": folder, "BENTOML_DO_NOT_TRACK": "True"}
+        environment = os.environ | settings
+        output = subprocess.check_output([*command, folder], cwd=tree, env=environment, text=True)  # noqa: S603 - this file
+    result = count(tree) | json.loads(output.splitlines()[-1])
+    for name, meaning in MEANINGS.items():
+        print(f"{meaning:66} {result[name]:>6}")
+    print("\n" + json.dumps(result))
+    return 0
+
+
+def count(tree: Path) -> dict[str, float]:
+    """Count what the files hold."""
+    found = [path for name in OURS for path in (tree / name, *(tree / name).rglob("*.py"))]
+    texts = [path.read_text("utf-8") for path in found if path.is_file()]
+    lengths, uses, code = [], [], 0
+    for text in texts:
+        lines: set[int] = set()
+        for token in tokenize.generate_tokens(io.StringIO(text).readline):
+            if token.type not in NO_CODE:
+                lines.update(range(token.start[0], token.end[0] + 1))
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                lengths.append((node.end_lineno or 0) - node.lineno + 1)
+                if re.match(r"_(?!_)", node.name):
+                    uses.append(len(re.findall(rf"\b{node.name}\b", text)) - 1)
+            elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+                lines.difference_update(range(node.lineno, (node.end_lineno or 0) + 1))
+        code += len(lines)
+    lengths.sort()
+    benchmarks = [path.read_text("utf-8") for path in (tree / "benchmarks").rglob("*.py")]
+    return {
+        "files": len(texts),
+        "lines": sum(text.count("\n") for text in texts),
+        "code_lines": code,
+        "functions_per_100": round(100 * len(lengths) / code, 1),
+        "function_median": lengths[len(lengths) // 2],
+        "function_p90": lengths[len(lengths) * 9 // 10],
+        "private": len(uses),
+        "private_once": sum(used <= 1 for used in uses),
+        "readme_lines": (tree / "README.md").read_text("utf-8").count("\n"),
+        "benchmark_lines": sum(text.count("\n") for text in benchmarks),
+    }
+
+
+class Calls:
+    """The functions of ours that are called while it is switched on, in any thread: their files."""
+
+    def __init__(self) -> None:
+        self.on = False
+        self.files: list[str] = []
+        self.before_decoding = 0
+        self._ours = tuple(str(Path.cwd() / name) for name in OURS)
+        self._frames: set[FrameType] = set()
+        threading.setprofile(self._look)
+        sys.setprofile(self._look)
+
+    def _look(self, frame: FrameType, event: str, _: object) -> None:
+        name, file = frame.f_code.co_name, frame.f_code.co_filename
+        if not self.on or event != "call" or frame in self._frames:
+            return  # a coroutine's frame is entered again and again
+        if name == "open" and file == Image.__file__:
+            self.before_decoding = self.before_decoding or len(self.files)
+        if not file.startswith(self._ours) or re.match("<(?!lambda)", name):
+            return
+        self._frames.add(frame)
+        above: FrameType | None = frame
+        while above is not None:
+            if above.f_code.co_name == "<module>" and above.f_code.co_filename != __file__:
+                return  # called by an import
+            above = above.f_back
+        self.files.append(file)
+
+
+def trace(folder: Path) -> dict[str, int]:
+    """Train, pack and predict with the tree that this process runs in."""
+    import bentoml  # noqa: PLC0415 - these four are the tree's
+    from starlette.testclient import TestClient  # noqa: PLC0415
+
+    import save_to_bento  # noqa: PLC0415
+    import train  # noqa: PLC0415
+
+    for split, label in itertools.product(("train", "val"), ("one", "other")):
+        (folder / split / label).mkdir(parents=True)
+        for number in range(8):
+            picture = Image.frombytes("RGB", (32, 24), os.urandom(32 * 24 * 3))
+            picture.save(folder / split / label / f"{number}.jpg")
+    words = ["--data", str(folder), "--out", str(folder / "runs"), "--weights", "none"]
+    training = Calls()
+    training.on = True
+    code = train.main([*words, "--epochs", "1", "--bento", "no"])
+    training.on = False
+    (best,) = folder.glob("runs/*/best.pt")
+    if code or save_to_bento.main([str(best), "--data", str(folder), "--runtime", "onnx"]):
+        raise SystemExit("error: there is no model to predict with; it says above why")
+    photo, request = next(folder.glob("val/*/*.jpg")).read_bytes(), Calls()
+    app = bentoml.load(".").to_asgi()  # type: ignore[union-attr]  # no legacy service
+    with TestClient(app) as client:
+        for request.on in (False, True):  # the first request warms up
+            client.post("/predict", content=photo).raise_for_status()
+        request.on = False
+    files = request.files
+    return {
+        "training_files": len(set(training.files)),
+        "predict_files": len(set(files)),
+        "predict_calls": len(files),
+        "predict_changes": sum(one != other for one, other in itertools.pairwise(files)),
+        "predict_before_decoding": request.before_decoding,
+    }
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,47 @@
+"""How the code is cut up, counted on a tree of two small files."""
+
+from pathlib import Path
+
+from structure import count
+
+MODULE = '''"""What it is."""
+
+
+def _once():
+    """Say it."""
+    return 1  # a reason
+
+
+def _twice():
+    return _once()
+
+
+def public():
+    return [
+        _twice(),
+        _twice(),
+    ]
+'''
+
+
+def test_a_tree_is_counted(tmp_path: Path) -> None:
+    """Comments, docstrings and blanks are lines without code."""
+    for name in ("antbee", "benchmarks"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "antbee" / "module.py").write_text(MODULE)
+    (tmp_path / "train.py").write_text("x = 1\n")
+    (tmp_path / "benchmarks" / "load.py").write_text("x = 1\ny = 2\n")
+    (tmp_path / "README.md").write_text("one\n")
+
+    assert count(tmp_path) == {
+        "files": 2,
+        "lines": 18,
+        "code_lines": 10,
+        "functions_per_100": 30.0,
+        "function_median": 3,
+        "function_p90": 5,
+        "private": 2,
+        "private_once": 1,
+        "readme_lines": 1,
+        "benchmark_lines": 2,
+    }
