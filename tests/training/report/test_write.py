@@ -64,6 +64,15 @@ def test_a_run_without_an_epoch_is_refused(folder: Path, pictures: Pictures) -> 
         write_report(folder, pictures)
 
 
+def test_weights_of_another_network_are_refused(folder: Path, pictures: Pictures) -> None:
+    """A checkpoint whose weights do not fit its labels is refused."""
+    labels = ["circle", "moth", "square"]
+    save_checkpoint(replace(load_checkpoint(folder / "best.pt"), labels=labels), folder / "best.pt")
+
+    with pytest.raises(CheckpointError, match="not those of a resnet18"):
+        write_report(folder, replace(pictures, labels=labels))
+
+
 @pytest.mark.parametrize("text", ["", "x", "[1]\n", '{"epoch": 1}\n', None])
 def test_damaged_metrics_are_refused(tmp_path: Path, text: str | None) -> None:
     """A file of metrics that is missing, damaged or empty is named."""
