@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-import matplotlib.pyplot as plt
-from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 
 def draw(by_cores: Mapping[int, float], by_size: Mapping[float, float], target: Path) -> None:
@@ -15,26 +14,20 @@ def draw(by_cores: Mapping[int, float], by_size: Mapping[float, float], target: 
         by_size: pictures a second by megapixels.
         target: the file.
     """
-    plt.switch_backend("agg")  # draws files, needs no screen
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
-    left.bar([str(count) for count in by_cores], list(by_cores.values()), width=0.5)
-    label(left, "Throughput by cores", "CPU cores")
-    for position, value in enumerate(by_cores.values()):
-        left.annotate(f"{value:.0f}", (position, value), ha="center", va="bottom")
+    figure = Figure((10, 4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    bars = left.bar([str(count) for count in by_cores], list(by_cores.values()), width=0.5)
+    left.bar_label(bars, fmt="{:.0f}")
+    left.set(title="Throughput by cores", xlabel="CPU cores")
     right.plot(list(by_size), list(by_size.values()), marker="o")
-    right.set(xscale="log", yscale="log")
-    ticks = list(by_size)
-    right.set_xticks(ticks, [f"{size:g}" for size in ticks])
+    right.set(xscale="log", yscale="log", title="Throughput by the size of a picture")
+    right.set_xlabel("megapixels of a JPEG photo")
+    right.set_xticks(list(by_size), [f"{size:g}" for size in by_size])
+    right.set_yticks(list(by_size.values()), [f"{value:.0f}" for value in by_size.values()])
     right.set_xticks([], minor=True)
     right.set_yticks([], minor=True)
-    right.set_yticks(list(by_size.values()), [f"{value:.0f}" for value in by_size.values()])
-    label(right, "Throughput by the size of a picture", "megapixels of a JPEG photo")
     right.grid(alpha=0.3)
+    for axes in (left, right):
+        axes.set_ylabel("pictures a second, 8 connections")
+        axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(target, dpi=150)
-    plt.close(figure)
-
-
-def label(axes: Axes, title: str, what: str) -> None:
-    """Name a panel and its axes."""
-    axes.set(title=title, xlabel=what, ylabel="pictures a second, 8 connections")
-    axes.spines[["top", "right"]].set_visible(False)

@@ -4,7 +4,10 @@
 
 A recipe is what differs from the default: options of train.py, and constants of antbee.training.
 Every recipe is trained on all folds but one and measured on that one, by train.py, in processes of
-one thread each, as many at once as there are cores. Prints a table, then one JSON line.
+one thread each, as many at once as there are cores. Prints a table, then one JSON line: `top1` is
+of the last epoch, over all pictures, 0 to 1; `best_top1` of each fold's best epoch, flattered by
+the choice; `loss` the last epoch's cross-entropy, in nats; `spread` the standard deviation of a
+fold's `top1`; `seconds` of a training, their mean.
 """
 
 import argparse
@@ -21,58 +24,22 @@ import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from antbee.machine import cores
 
-REPOSITORY: Final = Path(__file__).resolve().parents[1]
-SPLIT_SEED: Final = 0
-CONSTANT: Final = re.compile(r"[a-z_.]+\.[A-Z_]+=")
-
-
-@dataclass
-class Result:
-    """What a recipe came to.
-
-    Attributes:
-        recipe: what differs from the default.
-        top1: of the last epoch, over all pictures, 0 to 1.
-        best_top1: of each fold's best epoch; flattered by the choice.
-        loss: cross-entropy of the last epoch, in nats.
-        spread: standard deviation of a fold's `top1`.
-        seconds: of a training, its mean.
-    """
-
-    recipe: str
-    top1: float
-    best_top1: float
-    loss: float
-    spread: float
-    seconds: float
+CONSTANT: Final = re.compile(r"([a-z_.]+)\.([A-Z_]+)=(.*)")
+ROW: Final = (
+    "{top1:10.1%}  {spread:13.1%}  {best_top1:10.1%}  {loss:5.3f}  {seconds:7.0f}  {recipe}"
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run every recipe on every fold, print the table and the JSON line, return the exit code."""
-    sys.path.insert(0, str(REPOSITORY))
     words = sys.argv[1:] if argv is None else list(argv)
     if words[:1] == ["--train"]:
         return train(words[1:])
-    options = parse(words)
-    results = []
-    print("top-1 last  fold's spread  best epoch   loss  seconds  recipe")
-    with tempfile.TemporaryDirectory() as temporary:
-        folds = make_folds(options.data, Path(temporary), options.folds)
-        for recipe in options.recipes or [""]:
-            results.append(measure(recipe, folds, options))
-            print(row(results[-1]), flush=True)
-    print("\n" + json.dumps({"folds": options.folds, "runs": [asdict(one) for one in results]}))
-    return 0
-
-
-def parse(argv: Sequence[str]) -> argparse.Namespace:
-    """Read the command line."""
     parser = argparse.ArgumentParser(description="Compare recipes by cross-validation.")
     add = parser.add_argument
     add("--data", type=Path, default=Path("data"))
@@ -80,7 +47,31 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     add("--folds", type=int, default=5)
     add("--seeds", default="0", type=lambda text: text.split(","), help="of train.py: 0,1,2")
     add("--try", dest="recipes", action="append", metavar="RECIPE", help='"" is the default')
-    return parser.parse_args(argv)
+    options = parser.parse_args(words)
+
+    results = []
+    print("top-1 last  fold's spread  best epoch   loss  seconds  recipe")
+    with tempfile.TemporaryDirectory() as temporary:
+        folds = make_folds(options.data, Path(temporary), options.folds)
+        for recipe in options.recipes or [""]:
+            jobs = [(recipe, one, seed, options.weights) for one in folds for seed in options.seeds]
+            with ThreadPoolExecutor(cores()) as pool:
+                runs, seconds = zip(*pool.map(start, jobs), strict=True)
+            pictures = [len(list(fold.glob("val/*/*"))) for _, fold, _, _ in jobs]
+            last = [run[-1]["val_top1"] for run in runs]
+            best = [max(epoch["val_top1"] for epoch in run) for run in runs]
+            result = {
+                "recipe": recipe or "default",
+                "top1": statistics.fmean(last, pictures),
+                "best_top1": statistics.fmean(best, pictures),
+                "loss": statistics.fmean([run[-1]["val_loss"] for run in runs], pictures),
+                "spread": statistics.stdev(last),
+                "seconds": statistics.fmean(seconds),
+            }
+            print(ROW.format(**result), flush=True)
+            results.append(result)
+    print("\n" + json.dumps({"folds": options.folds, "runs": results}))
+    return 0
 
 
 def make_folds(data: Path, target: Path, count: int) -> list[Path]:
@@ -88,7 +79,7 @@ def make_folds(data: Path, target: Path, count: int) -> list[Path]:
     folders = [target / str(fold) for fold in range(count)]
     for label in sorted((data / "train").glob("[!.]*/")):
         pictures = sorted(label.glob("[!.]*"))
-        random.Random(SPLIT_SEED).shuffle(pictures)  # noqa: S311 - nothing secret
+        random.Random(0).shuffle(pictures)  # noqa: S311 - nothing secret
         for number, picture in enumerate(pictures):
             for fold, folder in enumerate(folders):
                 split = "val" if number % count == fold else "train"
@@ -98,32 +89,14 @@ def make_folds(data: Path, target: Path, count: int) -> list[Path]:
     return folders
 
 
-def measure(recipe: str, folds: list[Path], options: argparse.Namespace) -> Result:
-    """Train by a recipe on every fold and with every seed."""
-    jobs = [(recipe, fold, seed, options.weights) for fold in folds for seed in options.seeds]
-    with ThreadPoolExecutor(cores()) as pool:
-        runs, seconds = zip(*pool.map(start, jobs), strict=True)
-    pictures = [len(list(fold.glob("val/*/*"))) for _, fold, _, _ in jobs]
-    last = [run[-1]["val_top1"] for run in runs]
-    return Result(
-        recipe=recipe or "default",
-        top1=statistics.fmean(last, pictures),
-        best_top1=statistics.fmean([max(one["val_top1"] for one in run) for run in runs], pictures),
-        loss=statistics.fmean([run[-1]["val_loss"] for run in runs], pictures),
-        spread=statistics.stdev(last),
-        seconds=statistics.fmean(seconds),
-    )
-
-
 def start(job: tuple[str, Path, str, str]) -> tuple[list[dict[str, Any]], float]:
     """Train in a process of its own; return the lines of metrics.jsonl, and the seconds it took."""
     recipe, data, seed, weights = job
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as out:
         fixed = ["--data", str(data), "--weights", weights, "--seed", seed, "--out", out]
-        command = [sys.executable, __file__, "--train", *shlex.split(recipe), *fixed]
         done = subprocess.run(  # noqa: S603 - this file
-            command,
+            [sys.executable, __file__, "--train", *shlex.split(recipe), *fixed],
             env={**os.environ, "OMP_NUM_THREADS": "1"},
             capture_output=True,
             text=True,
@@ -137,31 +110,21 @@ def start(job: tuple[str, Path, str, str]) -> tuple[list[dict[str, Any]], float]
 
 def train(words: list[str]) -> int:
     """Train by a recipe, in this process, and write no report."""
-    given = [word for word in words if not CONSTANT.match(word)]
-    for word in set(words) - set(given):
-        set_constant(word)
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    given = []
+    for word in words:
+        if found := CONSTANT.fullmatch(word):
+            module, constant, value = found.groups()
+            owner = importlib.import_module(f"antbee.training.{module}")
+            if not hasattr(owner, constant):
+                raise SystemExit(f"there is no antbee.training.{module}.{constant}")
+            setattr(owner, constant, json.loads(value))
+        else:
+            given.append(word)
     report = importlib.import_module("antbee.training.report")
     setattr(report, "try_report", lambda *_: None)  # noqa: B010
     code: int = importlib.import_module("train").main([*given, "--bento", "no"])
     return code
-
-
-def set_constant(assignment: str) -> None:
-    """Give a constant of antbee.training another value: `feed.VIEWS=4`."""
-    name, _, value = assignment.partition("=")
-    module, _, constant = name.rpartition(".")
-    owner = importlib.import_module(f"antbee.training.{module}")
-    if not hasattr(owner, constant):
-        raise SystemExit(f"there is no antbee.training.{name}")
-    setattr(owner, constant, json.loads(value))
-
-
-def row(result: Result) -> str:
-    """Write a line of the table."""
-    return (
-        f"{result.top1:10.1%}  {result.spread:13.1%}  {result.best_top1:10.1%}  "
-        f"{result.loss:5.3f}  {result.seconds:7.0f}  {result.recipe}"
-    )
 
 
 if __name__ == "__main__":

@@ -17,52 +17,19 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import psutil
-import torch
 
-from antbee.training.checkpoint import Checkpoint, load_checkpoint
+from antbee.training.checkpoint import load_checkpoint
 
 TRAIN: Final = Path(__file__).resolve().parents[1] / "train.py"
 TIMES: Final = ("seconds", "pictures_per_second")
 
 
-@dataclass
-class Round:
-    """A run that was interrupted.
-
-    Attributes:
-        signal: its name.
-        places: epoch and step of the state that was saved at each interruption.
-        exits: the exit code of each interrupted process.
-        same: whether the end was that of the run without interruption.
-    """
-
-    signal: str
-    places: list[tuple[int, int]] = field(default_factory=list)
-    exits: list[int] = field(default_factory=list)
-    same: bool = False
-
-
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the rounds, and return the exit code."""
-    options = parse(argv)
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        data = pick_pictures(options.data, folder / "data", options.pictures)
-        arguments = ["--data", data, "--weights", options.weights, "--epochs", options.epochs]
-        arguments += ["--batch-size", options.batch_size, "--freeze", options.freeze]
-        program = make_program(options.processes)
-        rounds = measure(program, list(map(str, arguments)), folder, options)
-    print(summary(rounds))
-    return 0 if all(one.same for one in rounds) else 1
-
-
-def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Read the command line."""
+    """Train once without and many times with interruptions, and return the exit code."""
     parser = argparse.ArgumentParser(description="Interrupt and resume training, and compare.")
     add = parser.add_argument
     add("--data", type=Path, default=Path("data"))
@@ -74,73 +41,71 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--rounds", type=int, default=20)
     add("--processes", type=int, default=1, help="that train together (%(default)s)")
     add("--seed", type=int, default=0, help="of the moments")
-    return parser.parse_args(argv)
+    options = parser.parse_args(argv)
 
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        # The first pictures of each label of both splits.
+        for label in [*options.data.glob("train/*/"), *options.data.glob("val/*/")]:
+            target = folder / "data" / label.relative_to(options.data)
+            target.mkdir(parents=True)
+            for picture in sorted(label.glob("[!.]*"))[: options.pictures]:
+                (target / picture.name).symlink_to(picture.resolve())
+        program = [sys.executable, str(TRAIN)]
+        if options.processes > 1:
+            torchrun = ["-m", "torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1"]
+            program[1:1] = [*torchrun, "--nproc-per-node", str(options.processes)]
+        begin = [*program, "--data", str(folder / "data"), "--weights", options.weights]
+        begin += ["--epochs", str(options.epochs), "--batch-size", str(options.batch_size)]
+        begin += ["--freeze", options.freeze]
 
-def make_program(processes: int) -> list[str]:
-    """Return the command that trains in so many processes, without its arguments."""
-    program = [sys.executable, str(TRAIN)]
-    if processes > 1:
-        torchrun = ["-m", "torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1"]
-        program[1:1] = [*torchrun, "--nproc-per-node", str(processes)]
-    return program
+        reference, _ = start([*begin, "--out", str(folder / "whole")])
+        began = time.monotonic()
+        whole, ended = end(reference)
+        seconds, expected = ended - began, outcome(whole)
+        print(f"uninterrupted: {seconds:.1f} s\n\nround  signal   saved at (epoch.step)  same")
+        generator = random.Random(options.seed)  # noqa: S311 - moments, not secrets
+        places: list[tuple[int, int]] = []
+        identical = 0
+        for number in range(options.rounds):
+            kind = signal.SIGINT if number % 2 == 0 else signal.SIGKILL
+            # The first interruption goes through the whole run, round by round.
+            moments = [(number + generator.random()) / options.rounds * seconds]
+            moments += [generator.random() * seconds for _ in range(generator.randrange(3))]
+            saved = []
+            command = [*begin, "--out", str(folder / str(number))]
+            for moment in moments:
+                process, last = start(command)
+                time.sleep(moment)
+                # torchrun passes on what it is told, but for this.
+                workers = psutil.Process(process.pid).children() if kind == signal.SIGKILL else []
+                process.send_signal(kind)
+                for worker in workers:
+                    worker.kill()
+                process.communicate()
+                state = load_checkpoint(last)
+                saved.append((state.epoch, state.position.step))
+                command = [*program, "-c", str(last)]
+            finished, _ = end(start(command)[0])
+            same = outcome(finished) == expected
+            where = " ".join(f"{epoch}.{step}" for epoch, step in saved)
+            answer = "yes" if same else "NO"
+            print(f"{number + 1:5}  {kind.name:7}  {where:21}  {answer}", flush=True)
+            places += saved
+            identical += same
 
-
-def pick_pictures(source: Path, target: Path, count: int) -> Path:
-    """Link the first pictures of each label of both splits."""
-    for label in [*source.glob("train/*/"), *source.glob("val/*/")]:
-        folder = target / label.relative_to(source)
-        folder.mkdir(parents=True)
-        for picture in sorted(label.glob("[!.]*"))[:count]:
-            (folder / picture.name).symlink_to(picture.resolve())
-    return target
-
-
-def measure(
-    program: list[str], arguments: list[str], folder: Path, options: argparse.Namespace
-) -> list[Round]:
-    """Train once without and many times with interruptions; print a line for each."""
-    reference, _ = start([*program, *arguments, "--out", str(folder / "whole")])
-    began = time.monotonic()
-    expected, ended = end(reference)
-    seconds, rounds = ended - began, options.rounds
-    generator = random.Random(options.seed)  # noqa: S311 - moments, not secrets
-    print(f"uninterrupted: {seconds:.1f} s\n\nround  signal   saved at (epoch.step)  same")
-    done = []
-    for number in range(rounds):
-        one = Round("SIGINT" if number % 2 == 0 else "SIGKILL")
-        # The first interruption goes through the whole run, round by round.
-        moments = [(number + generator.random()) / rounds * seconds]
-        moments += [generator.random() * seconds for _ in range(generator.randrange(3))]
-        last = interrupt(program, [*arguments, "--out", str(folder / str(number))], one, moments)
-        one.same = same_end(expected, end(start([*program, "-c", str(last)])[0])[0])
-        places = " ".join(f"{epoch}.{step}" for epoch, step in one.places)
-        same = "yes" if one.same else "NO"
-        print(f"{number + 1:5}  {one.signal:7}  {places:21}  {same}", flush=True)
-        done.append(one)
-    return done
-
-
-def interrupt(program: list[str], arguments: list[str], one: Round, moments: list[float]) -> Path:
-    """Start a run and interrupt it at each of the moments; return where it goes on."""
-    for moment in moments:
-        process, last = start([*program, *arguments])
-        time.sleep(moment)
-        # torchrun passes on what it is told, but for this.
-        workers = psutil.Process(process.pid).children() if one.signal == "SIGKILL" else []
-        process.send_signal(signal.Signals[one.signal])
-        for worker in workers:
-            worker.kill()
-        process.communicate()
-        saved = load_checkpoint(last)
-        one.places.append((saved.epoch, saved.position.step))
-        one.exits.append(process.returncode)
-        arguments = ["-c", str(last)]
-    return last
+    summary = {
+        "rounds": options.rounds,
+        "interruptions": len(places),
+        "interrupted_mid_epoch": sum(step > 0 for _, step in places),
+        "identical": identical,
+    }
+    print("\n" + json.dumps(summary))
+    return 0 if identical == options.rounds else 1
 
 
 def start(command: list[str]) -> tuple[subprocess.Popen[str], Path]:
-    """Start or go on with a run; return its process, once it trains, and its last.pt."""
+    """Start a run, or go on with one; return its process, once it trains, and its last.pt."""
     process = subprocess.Popen(  # noqa: S603 - train.py with arguments of our own
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -162,38 +127,12 @@ def end(process: subprocess.Popen[str]) -> tuple[Path, float]:
     return Path(best.strip()).parent, trained
 
 
-def same_end(expected: Path, actual: Path) -> bool:
-    """Compare the weights of both checkpoints and the metrics, bit for bit."""
-    return metrics(expected) == metrics(actual) and all(
-        same_weights(load_checkpoint(expected / name), load_checkpoint(actual / name))
-        for name in ("last.pt", "best.pt")
-    )
-
-
-def same_weights(expected: Checkpoint, actual: Checkpoint) -> bool:
-    """Compare two state dicts bit for bit."""
-    return expected.model.keys() == actual.model.keys() and all(
-        torch.equal(tensor, actual.model[name]) for name, tensor in expected.model.items()
-    )
-
-
-def metrics(folder: Path) -> list[dict[str, float]]:
-    """Read metrics.jsonl without the times."""
+def outcome(folder: Path) -> list[dict[str, Any]]:
+    """Read what must be the same: the metrics without times, and both checkpoints' weights."""
     lines = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
-    return [{name: line[name] for name in line if name not in TIMES} for line in lines]
-
-
-def summary(rounds: list[Round]) -> str:
-    """Count, as a line of JSON."""
-    places = [place for one in rounds for place in one.places]
-    return "\n" + json.dumps(
-        {
-            "rounds": len(rounds),
-            "interruptions": len(places),
-            "interrupted_mid_epoch": sum(step > 0 for _, step in places),
-            "identical": sum(one.same for one in rounds),
-        }
-    )
+    metrics = [{name: line[name] for name in line if name not in TIMES} for line in lines]
+    models = [load_checkpoint(folder / name).model for name in ("last.pt", "best.pt")]
+    return metrics + [{name: one.numpy().tobytes() for name, one in m.items()} for m in models]
 
 
 if __name__ == "__main__":

@@ -6,33 +6,24 @@ import pytest
 from playwright.sync_api import Browser
 
 from antbee.calibration import reliability, softmax
-from antbee.training.checkpoint import Checkpoint
 from antbee.training.report.figures import draw_confusion, draw_curves, draw_reliability
-from antbee.training.report.page import CONFUSION, CURVES, RELIABILITY, Content, render
+from antbee.training.report.page import render
 from tests.browser.conftest import VIEWS, watched
-from tests.training.conftest import checkpoint
 from tests.training.report.drawn import content
 
-__all__ = ["checkpoint"]  # a fixture of training's
 
-
-def charts(told: Content) -> dict[str, bytes]:
-    """Draw the charts of the page."""
-    answers = told.answers
-    before = reliability(softmax(answers.logits), answers.truth)
-    return {
-        CURVES: draw_curves(told.history, told.best.epoch),
-        CONFUSION: draw_confusion(told.counts, told.labels, range(len(told.labels))),
-        RELIABILITY: draw_reliability(before, before, 1.0),
-    }
-
-
-@pytest.fixture
-def report(checkpoint: Checkpoint, tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write a report of labels that take much room."""
-    told = content(checkpoint, ("<b>ant</b>", "a" * 80, "bee"))
-    path = tmp_path / "report.html"
-    path.write_text(render(told, charts(told)), "utf-8")
+    told = content(("<b>ant</b>", "a" * 80, "bee"))
+    before = reliability(softmax(told.answers.logits), told.answers.truth)
+    charts = {
+        "curves.png": draw_curves(told.history, told.best.epoch),
+        "confusion.png": draw_confusion(told.counts, told.labels, range(len(told.labels))),
+        "reliability.png": draw_reliability(before, before, 1.0),
+    }
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    path.write_text(render(told, charts), "utf-8")
     return path
 
 

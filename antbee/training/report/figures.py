@@ -11,15 +11,14 @@ from typing import Any, Final
 
 import matplotlib as mpl
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
-from PIL import Image, ImageOps
+from PIL import ImageOps
 
 from antbee.calibration import Reliability
 from antbee.command import printable
-from antbee.training.report.measure import THUMBNAIL, Looked
+from antbee.training.report.measure import THUMBNAIL, Explanation
 from antbee.training.report.numbers import Counts
 
 DPI: Final = 150
@@ -38,22 +37,14 @@ _STYLE: Final[dict[Any, Any]] = {
     "text.parse_math": False,  # a label may hold a dollar sign
     "text.usetex": False,
     "font.size": 10,
-    "axes.edgecolor": FAINT,
-    "axes.labelcolor": INK,
-    "axes.titlecolor": INK,
     "axes.titlesize": 11,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "figure.facecolor": PAPER,
-    "axes.facecolor": PAPER,
-    "text.color": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "grid.color": FAINT,
     "grid.alpha": 0.25,
-    "legend.frameon": False,
+    **dict.fromkeys(("axes.spines.top", "axes.spines.right", "legend.frameon"), False),
+    **dict.fromkeys(("figure.facecolor", "axes.facecolor"), PAPER),
+    **dict.fromkeys(("axes.edgecolor", "grid.color"), FAINT),
+    **dict.fromkeys(("text.color", "xtick.color", "ytick.color"), INK),
+    **dict.fromkeys(("axes.labelcolor", "axes.titlecolor"), INK),
 }
-_TURNED: Final[dict[str, Any]] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
 _SHADES: Final = LinearSegmentedColormap.from_list("amber", [PAPER, "#f0b95c", "#a35200"])
 _DARK: Final = 0.6
 """The share of a row from which on its cell is written in white."""
@@ -70,27 +61,23 @@ def draw_curves(history: Sequence[Mapping[str, Any]], best: int) -> bytes:
         figure = Figure((9, 3.4), layout="constrained")
         left, right = figure.subplots(1, 2)
         epochs = [line["epoch"] for line in history]
-        for key, name, colour in (
-            ("train_loss", "training (augmented)", FAINT),
-            ("val_loss", "validation", BLUE),
+        for axes, key, name, colour in (
+            (left, "train_loss", "training (augmented)", FAINT),
+            (left, "val_loss", "validation", BLUE),
+            (right, "val_top1", None, BLUE),
         ):
-            left.plot(epochs, [line[key] for line in history], ".-", color=colour, label=name)
-        right.plot(epochs, [line["val_top1"] for line in history], ".-", color=BLUE)
+            axes.plot(epochs, [line[key] for line in history], ".-", color=colour, label=name)
         right.yaxis.set_major_formatter(PercentFormatter(1))
         left.set(title="Loss (nats)", ylim=(0, None))
         right.set(title="Validation: top-1 accuracy")
-        _mark_best(left, right, best)
+        for axes in (left, right):
+            axes.axvline(best, color=AMBER, ls="--", lw=1, label=f"best, epoch {best}")
+            axes.set_xlabel("epoch")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            axes.set_xlim(left=0.5)
+            axes.grid(visible=True)
+            axes.legend()
         return _png(figure)
-
-
-def _mark_best(left: Axes, right: Axes, best: int) -> None:
-    for axes in (left, right):
-        axes.axvline(best, color=AMBER, linestyle="--", linewidth=1, label=f"best, epoch {best}")
-        axes.set_xlabel("epoch")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set_xlim(left=0.5)
-        axes.grid(visible=True)
-        axes.legend()
 
 
 def draw_confusion(counts: Counts, labels: Sequence[str], kept: Sequence[int]) -> bytes:
@@ -113,8 +100,8 @@ def draw_confusion(counts: Counts, labels: Sequence[str], kept: Sequence[int]) -
             if count:
                 axes.text(column, row, str(count), ha="center", va="center", color=colour)
         names = [shortened(labels[index]) for index in kept]
-        turned = _TURNED if len("".join(names)) > ROOM else {}
-        axes.set_xticks(range(len(kept)), names, **turned)
+        turned: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
+        axes.set_xticks(range(len(kept)), names, **(turned if len("".join(names)) > ROOM else {}))
         axes.set_yticks(range(len(kept)), names)
         axes.set(xlabel="answer", ylabel="true label")
         return _png(figure)
@@ -127,9 +114,19 @@ def draw_reliability(before: Reliability, after: Reliability, temperature: float
         upper, lower = figure.subplots(2, 2, sharex=True, height_ratios=(3, 1))
         titles = ("Before: temperature 1", f"After: temperature {temperature:.2f}")
         for axes, below, found, title in zip(upper, lower, (before, after), titles, strict=True):
-            _draw_accuracy(axes, found)
-            axes.set_title(f"{title}, ECE {found.error:.1%}")
-            below.bar(_middles(found), found.counts, 1 / len(found.counts), color=FAINT)
+            width = 1 / len(found.counts)
+            middles = (np.arange(len(found.counts)) + 0.5) * width
+            filled = found.counts > 0
+            accuracy, confidence = found.accuracy[filled], found.confidence[filled]
+            axes.bar(
+                middles[filled], accuracy, width, color=BLUE, edgecolor=PAPER, label="accuracy"
+            )
+            axes.plot(confidence, confidence, "D", color=AMBER, label="confidence")
+            axes.plot((0, 1), (0, 1), color=INK, linestyle="--", linewidth=1)
+            axes.set(title=f"{title}, ECE {found.error:.1%}", ylim=(0, 1.02))
+            axes.yaxis.set_major_formatter(PercentFormatter(1))
+            axes.legend(loc="upper left")
+            below.bar(middles, found.counts, width, color=FAINT)
             below.set(xlabel="confidence", xlim=(0, 1))
             below.yaxis.set_major_locator(MaxNLocator(2, integer=True))
             below.xaxis.set_major_formatter(PercentFormatter(1))
@@ -138,46 +135,31 @@ def draw_reliability(before: Reliability, after: Reliability, temperature: float
         return _png(figure)
 
 
-def _draw_accuracy(axes: Axes, found: Reliability) -> None:
-    filled = found.counts > 0
-    middles, width = _middles(found)[filled], 1 / len(found.counts)
-    axes.bar(middles, found.accuracy[filled], width, color=BLUE, edgecolor=PAPER, label="accuracy")
-    axes.plot(
-        found.confidence[filled], found.confidence[filled], "D", color=AMBER, label="confidence"
-    )
-    axes.plot((0, 1), (0, 1), color=INK, linestyle="--", linewidth=1)
-    axes.set(ylim=(0, 1.02))
-    axes.yaxis.set_major_formatter(PercentFormatter(1))
-    axes.legend(loc="upper left")
-
-
-def _middles(found: Reliability) -> np.ndarray[Any, np.dtype[np.float64]]:
-    return (np.arange(len(found.counts)) + 0.5) / len(found.counts)
-
-
-def draw_sheet(title: str, looked: Sequence[Looked], captions: Sequence[Sequence[str]]) -> bytes:
+def draw_sheet(
+    title: str, explanations: Sequence[Explanation], captions: Sequence[Sequence[str]]
+) -> bytes:
     """Lay pictures out in rows of three, each with its heat map beside it.
 
     Args:
         title: of the sheet.
-        looked: the pictures.
+        explanations: the pictures and their maps.
         captions: the lines above each.
     """
-    rows = max(math.ceil(len(looked) / 3), 1)
+    rows = max(math.ceil(len(explanations) / 3), 1)
     with mpl.rc_context(_STYLE):
         figure = Figure((11, 0.5 + 2.3 * rows), layout="constrained")
-        figure.suptitle(title if looked else f"{title}: none")
+        figure.suptitle(title if explanations else f"{title}: none")
         grid = figure.subplots(rows, 3, squeeze=False).flatten()
         for axes in grid:
             axes.set_axis_off()
-        for axes, pair, lines in zip(grid, looked, captions, strict=False):
-            axes.imshow(np.hstack([_square(pair.picture), _square(pair.heat)]))
+        for axes, one, lines in zip(grid, explanations, captions, strict=False):
+            pair = [
+                np.asarray(ImageOps.pad(picture, (THUMBNAIL, THUMBNAIL), color=PAPER))
+                for picture in (one.picture, one.heat_map)
+            ]
+            axes.imshow(np.hstack(pair))
             axes.set_title("\n".join(map(printable, lines)), fontsize=9)
         return _png(figure, SHEET_DPI)
-
-
-def _square(picture: Image.Image) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    return np.asarray(ImageOps.pad(picture, (THUMBNAIL, THUMBNAIL), color=PAPER))
 
 
 def shortened(label: str) -> str:

@@ -1,20 +1,19 @@
-"""The best network on the validation pictures: its logits, and what it looked at in a few.
+"""The best network on the validation pictures: its logits, and what in a few spoke for its answer.
 
 Pictures come through `read_array` and the network in float32, as in validation and when served.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor, nn
+from torch import nn
 from torchvision.models.feature_extraction import create_feature_extractor
 
 from antbee.ahead import open_pool, work_ahead
@@ -25,15 +24,15 @@ from antbee.errors import DataError, ImageError
 from antbee.explain import activation_maps, displayed, overlay, strength
 from antbee.images import IMAGENET, decode_image, read_array, to_array
 from antbee.predictor import OUTPUT_NODES, Floats
-from antbee.training.checkpoint import Checkpoint
 from antbee.training.data import Picture
-from antbee.training.model import HEAD, restore_model
+from antbee.training.model import HEAD
 
 BATCH: Final = 32
 AHEAD: Final = 2
 """Batches that are read ahead."""
 THUMBNAIL: Final = 224
 """The longer side of a picture in the report, in pixels."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -81,94 +80,59 @@ class Answers:
 
 
 @dataclass(frozen=True)
-class Looked:
+class Explanation:
     """A picture, and what in it speaks for an answer.
 
     Attributes:
         picture: small.
-        heat: the picture with the answer's class activation map over it, of the same size.
+        heat_map: the picture with the answer's class activation map over it, of the same size.
     """
 
     picture: Image.Image
-    heat: Image.Image
+    heat_map: Image.Image
 
 
-class Network:
-    """A checkpoint's network, ready to answer.
-
-    Raises:
-        CheckpointError: the weights are another network's.
-    """
-
-    def __init__(self, checkpoint: Checkpoint, device: torch.device) -> None:
-        self._device = device
-        self._network = restore_model(checkpoint).to(device).eval()
-
-    @torch.inference_mode()
-    def logits(self, batch: Iterable[Floats]) -> Floats:
-        """Answer pictures, float32 [3, 224, 224] each, with float32 [N, classes]."""
-        return _array(self._network(self._tensor(batch)))
-
-    @torch.inference_mode()
-    def look(self, data: bytes, label: int) -> Looked:
-        """Draw what in a picture's file speaks for a label.
-
-        Raises:
-            ImageError: the bytes are not a picture that can be read.
-        """
-        picture = decode_image(data, shorter_side=IMAGENET.resize)
-        features = self._features(self._tensor([to_array(picture)]))[FEATURES]
-        head = _array(self._network.get_parameter(f"{HEAD}.weight"))
-        found = strength(activation_maps(_array(features)[0], head), label)
-        small, square = displayed(picture, IMAGENET, THUMBNAIL)
-        return Looked(small, overlay(small, found, square))
-
-    @cached_property
-    def _features(self) -> nn.Module:
-        extractor: nn.Module = create_feature_extractor(self._network, OUTPUT_NODES)
-        return extractor.eval()
-
-    def _tensor(self, batch: Iterable[Floats]) -> Tensor:
-        return torch.from_numpy(np.stack(list(batch))).to(self._device)
-
-
-def answer(network: Network, pictures: Sequence[Picture]) -> Answers:
-    """Ask the network about every picture.
+@torch.inference_mode()
+def answer(network: nn.Module, pictures: Sequence[Picture], device: torch.device) -> Answers:
+    """Ask a network, in its evaluation mode, about every picture.
 
     Raises:
         DataError: a picture can no longer be read.
     """
     logits = []
     with open_pool() as pool, Bar("report", len(pictures)) as bar:
-        arrays = work_ahead(pool, _read, pictures, AHEAD * BATCH)
+        arrays = work_ahead(pool, partial(_read, read_array), pictures, AHEAD * BATCH)
         while batch := list(islice(arrays, BATCH)):
-            logits.append(network.logits(batch))
+            logits.append(network(torch.from_numpy(np.stack(batch)).to(device)).cpu().numpy())
             bar.update(len(batch))
     return Answers(pictures, np.concatenate(logits))
 
 
-def look(network: Network, answers: Answers, index: int) -> Looked:
-    """Draw what in a picture spoke for its answer.
+@torch.inference_mode()
+def explain(
+    network: nn.Module, answers: Answers, indices: Iterable[int], device: torch.device
+) -> dict[int, Explanation]:
+    """Draw what in some of the pictures, by index, spoke for their answers.
 
     Raises:
-        DataError: the picture can no longer be read.
+        DataError: a picture can no longer be read.
     """
-    with _faults_named(answers.pictures[index]) as data:
-        return network.look(data, int(answers.labels[index]))
+    extractor = create_feature_extractor(network, OUTPUT_NODES).eval()
+    head = network.get_parameter(f"{HEAD}.weight").detach().cpu().numpy()
+    decode = partial(decode_image, shorter_side=IMAGENET.resize)
+    explanations = {}
+    for index in indices:
+        picture = _read(decode, answers.pictures[index])
+        batch = torch.from_numpy(to_array(picture)[np.newaxis]).to(device)
+        maps = activation_maps(extractor(batch)[FEATURES][0].cpu().numpy(), head)
+        small, square = displayed(picture, IMAGENET, THUMBNAIL)
+        heat_map = overlay(small, strength(maps, answers.labels[index]), square)
+        explanations[index] = Explanation(small, heat_map)
+    return explanations
 
 
-def _read(picture: Picture) -> Floats:
-    with _faults_named(picture) as data:
-        return read_array(data)
-
-
-@contextmanager
-def _faults_named(picture: Picture) -> Iterator[bytes]:
+def _read(decode: Callable[[bytes], T], picture: Picture) -> T:
     try:
-        yield picture.path.read_bytes()
+        return decode(picture.path.read_bytes())
     except (OSError, ImageError) as error:
         raise DataError(f"{printable(picture.path)} can no longer be read: {error}") from error
-
-
-def _array(tensor: Tensor) -> Floats:
-    return np.asarray(tensor.detach().float().cpu().numpy(), np.float32)

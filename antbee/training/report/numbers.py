@@ -1,7 +1,6 @@
-"""What a validation comes to in numbers: counts, shares and their intervals. NumPy only."""
+"""What a validation comes to in numbers: counts, proportions and their intervals. NumPy only."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,12 +15,12 @@ Z: Final = 1.959964
 
 
 @dataclass(frozen=True)
-class Share:
+class Proportion:
     """Some of a number of pictures, with Wilson's 95 % interval.
 
     Attributes:
         hits: how many.
-        of: out of how many; of none, the share could be anything.
+        of: out of how many; of none, the proportion could be anything.
     """
 
     hits: int
@@ -29,15 +28,15 @@ class Share:
 
     @property
     def value(self) -> float:
-        """The share itself, 0 to 1; not a number where there are no pictures."""
+        """The proportion itself, 0 to 1; not a number where there are no pictures."""
         return self.hits / self.of if self.of else math.nan
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Where the share of ever more such pictures lies, 0 to 1.
+        """Where the proportion of ever more such pictures lies, 0 to 1.
 
         Wilson 1927, "Probable Inference, the Law of Succession, and Statistical Inference": unlike
-        the usual one it holds for few pictures and for shares of 0 and 1.
+        the usual one it holds for few pictures and for proportions of 0 and 1.
         """
         if not self.of:
             return 0.0, 1.0
@@ -47,27 +46,26 @@ class Share:
         return max(middle - half, 0.0), min(middle + half, 1.0)
 
 
-def confusion(truth: Counts, answers: Counts, classes: int) -> Counts:
-    """Count the pictures of each label (rows) that got each answer (columns)."""
+def confusion(truth: NDArray[np.int64], answers: NDArray[np.int64], classes: int) -> Counts:
+    """Count pictures by true label (rows) and answer (columns), from the indices of both, [N]."""
     pairs = np.bincount(truth * classes + answers, minlength=classes**2)
     return pairs.reshape(classes, classes)
 
 
-def recall(counts: Counts, label: int) -> Share:
+def recall(counts: Counts, label: int) -> Proportion:
     """Of the pictures of a label, those that were recognised."""
-    return Share(int(counts[label, label]), int(counts[label].sum()))
+    return Proportion(int(counts[label, label]), int(counts[label].sum()))
 
 
-def precision(counts: Counts, label: int) -> Share:
+def precision(counts: Counts, label: int) -> Proportion:
     """Of the pictures that were given a label, those that have it."""
-    return Share(int(counts[label, label]), int(counts[:, label].sum()))
+    return Proportion(int(counts[label, label]), int(counts[:, label].sum()))
 
 
-def most_confused(counts: Counts, most: int) -> Sequence[int]:
+def most_confused(counts: Counts, most: int) -> list[int]:
     """Up to `most` labels, those in most mistakes, in their own order."""
     mistakes = counts - np.diag(np.diag(counts))
-    involved = mistakes.sum(0) + mistakes.sum(1)
-    order = np.argsort(-involved, kind="stable")
+    order = np.argsort(-(mistakes.sum(0) + mistakes.sum(1)), kind="stable")
     return sorted(order[:most].tolist())
 
 
@@ -77,5 +75,5 @@ def frequent_mistakes(counts: Counts, most: int) -> list[tuple[int, int, int]]:
     order = np.argsort(-mistakes, axis=None, kind="stable")[:most].tolist()
     pairs = [divmod(place, len(counts)) for place in order]
     return [
-        (row, column, int(counts[row, column])) for row, column in pairs if mistakes[row, column]
+        (row, column, int(mistakes[row, column])) for row, column in pairs if mistakes[row, column]
     ]

@@ -1,31 +1,29 @@
-"""The report as one page of HTML: no script, and nothing that is not in the file."""
+"""The report as one page of HTML: no script, and nothing that is not in the file.
+
+`page.html` is its template and `page.css` its style.
+"""
 
 import base64
 import hashlib
+import io
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.resources import files
-from typing import Any, Final
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from PIL import Image
 
 from antbee.calibration import BINS, FOLDS, error_by_chance
+from antbee.command import printable
 from antbee.training.checkpoint import Checkpoint, Metrics
-from antbee.training.report.about import data_section, run_section
-from antbee.training.report.markup import (
-    Markup,
-    chart,
-    empty,
-    facts,
-    section,
-    table,
-    tag,
-    thumbnail,
-)
-from antbee.training.report.measure import Answers, Looked
+from antbee.training.report.measure import Answers, Explanation
 from antbee.training.report.numbers import (
     Counts,
-    Share,
+    Proportion,
     confusion,
     frequent_mistakes,
     precision,
@@ -36,11 +34,10 @@ MOST_LABELS: Final = 15
 """Labels of which a confusion matrix can be read."""
 MOST_PAIRS: Final = 10
 """Of a true label and a wrong answer that are listed."""
-CURVES: Final = "curves.png"
-CONFUSION: Final = "confusion.png"
-RELIABILITY: Final = "reliability.png"
-MISTAKES: Final = "mistakes.png"
-UNCERTAIN: Final = "uncertain.png"
+SHARPNESS: Final = 1.5
+"""Pixels of a chart for each of the page's."""
+QUALITY: Final = 85
+"""Of a picture as JPEG; as PNG it would take eight times as much."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +51,7 @@ class Content:
         best: what that epoch came to.
         history: lines of metrics.jsonl.
         answers: to the validation pictures.
-        looked: by index, those pictures that are shown.
+        explanations: by index, of those pictures that are shown.
         worst: indices of the most confident wrong answers.
         uncertain: indices of the least certain answers.
     """
@@ -65,7 +62,7 @@ class Content:
     best: Metrics
     history: Sequence[Mapping[str, Any]]
     answers: Answers
-    looked: Mapping[int, Looked]
+    explanations: Mapping[int, Explanation]
     worst: Sequence[int]
     uncertain: Sequence[int]
 
@@ -87,171 +84,87 @@ class Content:
         return f"{truth}, {sure} sure" if truth == answer else f"{truth} taken for {answer}, {sure}"
 
 
+class Embedded(NamedTuple):
+    """A picture that is in the page itself: its address, and its size in the page's pixels."""
+
+    address: str
+    width: int
+    height: int
+
+
 def render(content: Content, charts: Mapping[str, bytes]) -> str:
     """Write the page.
 
     Args:
         content: what it tells.
-        charts: PNG files by name: `CURVES`, `CONFUSION` and `RELIABILITY`.
+        charts: PNG files by name: curves.png, confusion.png and reliability.png.
     """
-    style = files(__package__).joinpath("page.css").read_text("utf-8")
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    policy = f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'"
-    head = tag(
-        "head",
-        empty("meta", charset="utf-8"),
-        Markup(f'<meta http-equiv="Content-Security-Policy" content="{policy}">'),
-        empty("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("title", f"{content.name}: report"),
-        tag("style", Markup(style)),
+    here = Path(__file__).parent
+    style = (here / "page.css").read_text("utf-8")
+    environment = Environment(
+        loader=FileSystemLoader(here),
+        autoescape=True,
+        # Before it is escaped, whatever is no HTML is spelt so that it can be printed.
+        finalize=lambda value: value if hasattr(value, "__html__") else printable(str(value)),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    return f'<!doctype html>\n<html lang="en">{head}{tag("body", _body(content, charts))}</html>\n'
+    environment.filters.update(percent=percent, duration=duration)
+    environment.filters.update(embed_chart=embed_chart, embed_thumbnail=embed_thumbnail)
+    answers, labels, checkpoint = content.answers, content.labels, content.checkpoint
+    return environment.get_template("page.html").render(
+        content=content,
+        charts=charts,
+        style=style,
+        style_digest=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
+        right=Proportion(int((answers.labels == answers.truth).sum()), len(answers.truth)),
+        most_labels=MOST_LABELS,
+        mistakes=[
+            (labels[row], labels[column], count)
+            for row, column, count in frequent_mistakes(content.counts, MOST_PAIRS)
+        ],
+        recall=recall,
+        precision=precision,
+        error_by_chance=error_by_chance(answers.probabilities),
+        bins=BINS,
+        folds=FOLDS,
+        settings=checkpoint.arguments
+        | {"precision": checkpoint.precision, "threads": checkpoint.threads},
+        # Tensors by name would fill pages; how many there are is enough.
+        weights={
+            name: f"{len(value)} tensors" if isinstance(value, list) and value else value or None
+            for name, value in checkpoint.weights.items()
+        },
+        seconds=sum(line["seconds"] for line in content.history),
+        speed=statistics.median_high(line["pictures_per_second"] for line in content.history),
+    )
 
 
-def percent(share: float) -> str:
+def percent(share: float | None) -> str:
     """Write a share of 0 to 1 for a person."""
-    return "-" if math.isnan(share) else f"{100 * share:.1f} %"
+    return "-" if share is None or math.isnan(share) else f"{100 * share:.1f} %"
 
 
-def _body(content: Content, charts: Mapping[str, bytes]) -> Markup:
-    return tag(
-        "main",
-        _header(content),
-        section("Training", _chart(charts[CURVES], "Loss and accuracy by epoch")),
-        _confusion(content, charts[CONFUSION]),
-        _by_label(content),
-        _calibration(content.answers, charts[RELIABILITY]),
-        _gallery(content, "Most confident mistakes", content.worst, "There is no mistake."),
-        _gallery(content, "Least certain answers", content.uncertain, ""),
-        data_section(content.checkpoint.data),
-        run_section(content.checkpoint, content.history, content.made),
-    )
+def duration(seconds: float) -> str:
+    """Write a time for a person: 12.1 s, 3 min 05 s, 2 h 10 min."""
+    minutes = round(seconds) // 60
+    if seconds < 60:  # noqa: PLR2004 - a minute
+        return f"{seconds:.1f} s"
+    if minutes < 60:  # noqa: PLR2004 - an hour
+        return f"{minutes} min {round(seconds) % 60:02} s"
+    return f"{minutes // 60} h {minutes % 60:02} min"
 
 
-def _header(content: Content) -> Markup:
-    answers, best = content.answers, content.best
-    right = Share(int((answers.labels == answers.truth).sum()), len(answers.truth))
-    pairs = [
-        ("top-1 accuracy", tag("strong", percent(right.value))),
-        ("right, with 95 % interval", f"{right.hits} of {right.of}, {_interval(right)}"),
-        ("best epoch", f"{best.epoch} of {len(content.history)}"),
-        ("validation loss", f"{best.val_loss:.4f}"),
-    ]
-    return tag("header", tag("h1", content.name), facts(pairs), _doubt(right, best.val_top1))
+def embed_chart(png: bytes) -> Embedded:
+    """Put a chart into the page as it is."""
+    width, height = (round(side / SHARPNESS) for side in Image.open(io.BytesIO(png)).size)
+    return Embedded(f"data:image/png;base64,{base64.b64encode(png).decode()}", width, height)
 
 
-def _doubt(right: Share, recorded: float) -> Markup:
-    if abs(right.value - recorded) * right.of < 1:
-        return Markup()
-    return tag(
-        "p",
-        f"The run itself recorded {percent(recorded)}: these are other pictures, or another kind "
-        "of processor.",
-        class_="doubt",
-    )
-
-
-def _confusion(content: Content, png: bytes) -> Markup:
-    many = len(content.labels) > MOST_LABELS
-    kept = (
-        f": the {MOST_LABELS} of {len(content.labels)} labels most often confused" if many else ""
-    )
-    pairs = frequent_mistakes(content.counts, MOST_PAIRS)
-    rows = [(content.labels[row], content.labels[column], count) for row, column, count in pairs]
-    return section(
-        "Confusion",
-        _chart(png, f"Pictures by true label and answer{kept}"),
-        table(("true label", "answer", "pictures"), rows) if rows else tag("p", "No mistakes."),
-    )
-
-
-def _by_label(content: Content) -> Markup:
-    rows = []
-    for index, label in enumerate(content.labels):
-        shares = (recall(content.counts, index), precision(content.counts, index))
-        cells = [f(share) for share in shares for f in (_hits, _value, _interval)]
-        rows.append((label, *cells))
-    head = ("label", "recognised", "recall", "95 % interval", "right", "precision", "95 % interval")
-    return section(
-        "Labels",
-        tag(
-            "p",
-            "Recall: of a label's pictures, the share that was recognised. Precision: of the "
-            "pictures given a label, the share that has it. Intervals are Wilson's.",
-        ),
-        table(head, rows),
-    )
-
-
-def _calibration(answers: Answers, png: bytes) -> Markup:
-    found = answers.calibration
-    errors = (found.ece_before, found.ece_after, found.ece_cross_validated)
-    before, after, held_out = (percent(math.nan if one is None else one) for one in errors)
-    return section(
-        "Calibration",
-        _chart(png, "Share of right answers by confidence, before and after"),
-        facts(
-            [
-                ("temperature", f"{found.temperature:.3f}"),
-                ("error before", before),
-                ("error after, on the same pictures", after),
-                ("error after, cross-validated", held_out),
-                ("error by chance alone", percent(error_by_chance(answers.probabilities))),
-            ]
-        ),
-        tag(
-            "p",
-            f"What is served is the softmax of the logits divided by the temperature, which makes "
-            f"the labels of these {found.pictures} validation pictures most likely; no answer "
-            f"changes. The error is the expected calibration error in {BINS} bins of equal width: "
-            "how far the share of right answers lies from their probability on average (Guo et al. "
-            "2017, arXiv:1706.04599). On the pictures that the temperature was fitted on it is "
-            f"flattering; cross-validated, each of {FOLDS} parts of the pictures has the "
-            "temperature fitted on the others. By chance alone is what an error would be if the "
-            "probabilities were true, for there are only so many pictures: below that, nothing is "
-            "known to be wrong.",
-        ),
-    )
-
-
-def _gallery(content: Content, title: str, indices: Sequence[int], none: str) -> Markup:
-    if not indices:
-        return section(title, tag("p", none))
-    explained = tag(
-        "p",
-        "Beside each picture, what in it spoke for the answer: its class activation map. "
-        "Probabilities are calibrated.",
-    )
-    cards = [_card(content, index) for index in indices]
-    return section(title, explained, tag("div", *cards, class_="gallery"))
-
-
-def _card(content: Content, index: int) -> Markup:
-    caption, looked = content.caption(index), content.looked[index]
-    path = content.answers.pictures[index].path
-    return tag(
-        "figure",
-        tag(
-            "div",
-            thumbnail(looked.picture, caption),
-            thumbnail(looked.heat, "the same picture with its heat map"),
-        ),
-        tag("figcaption", tag("strong", caption), tag("code", "/".join(path.parts[-3:]))),
-    )
-
-
-def _chart(png: bytes, caption: str) -> Markup:
-    return tag("figure", chart(png, caption), tag("figcaption", caption), class_="chart")
-
-
-def _hits(share: Share) -> str:
-    return f"{share.hits} of {share.of}"
-
-
-def _value(share: Share) -> str:
-    return percent(share.value)
-
-
-def _interval(share: Share) -> str:
-    low, high = share.interval
-    return f"{percent(low)} to {percent(high)}"
+def embed_thumbnail(picture: Image.Image) -> Embedded:
+    """Put a small picture into the page."""
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=QUALITY)
+    jpeg = base64.b64encode(buffer.getvalue()).decode()
+    return Embedded(f"data:image/jpeg;base64,{jpeg}", *picture.size)

@@ -1,45 +1,27 @@
 """A run of one epoch by a network that has learnt nothing, and the pictures that it had."""
 
-from dataclasses import replace
+import shutil
 from pathlib import Path
 
 import pytest
-import torch
 
-from antbee.training.checkpoint import Checkpoint, Position, save_checkpoint
 from antbee.training.data import Pictures, check_pictures
-from antbee.training.folder import BEST, write_metrics
-from antbee.training.model import build_model
+from tests.training.report.drawn import save_run
 
 
-def save_run(folder: Path, checkpoint: Checkpoint, data: Path) -> Pictures:
-    """Write what a finished run leaves in its folder; return its pictures."""
-    pictures = check_pictures(data)
-    torch.manual_seed(0)
-    network = build_model("resnet18", len(pictures.labels))
-    with torch.inference_mode():  # batch-norm statistics of something like a picture
-        network.train()(torch.randn(8, 3, 224, 224))
-    state = replace(
-        checkpoint,
-        labels=pictures.labels,
-        model=network.state_dict(),
-        position=Position(epoch=1),
-        arguments={**checkpoint.arguments, "data": str(data), "seed": 0},
-        data=pictures.provenance,
-    )
-    folder.mkdir()
-    save_checkpoint(state, folder / BEST)
-    write_metrics(folder, checkpoint.history)
-    return pictures
+@pytest.fixture(scope="session")
+def pictures(data: Path) -> Pictures:
+    """Read the shared data set."""
+    return check_pictures(data)
+
+
+@pytest.fixture(scope="session")
+def saved(pictures: Pictures, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a run that no test changes."""
+    return save_run(tmp_path_factory.mktemp("runs") / "20250131-235959-resnet18", pictures)
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Return where the run will be."""
-    return tmp_path / "20250131-235959-resnet18"
-
-
-@pytest.fixture
-def pictures(folder: Path, checkpoint: Checkpoint, data: Path) -> Pictures:
-    """Save a run on the shared data set; return its pictures."""
-    return save_run(folder, checkpoint, data)
+def folder(saved: Path, tmp_path: Path) -> Path:
+    """Return a copy of the run's folder."""
+    return shutil.copytree(saved, tmp_path / saved.name)

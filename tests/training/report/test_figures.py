@@ -1,15 +1,17 @@
 """The report's charts."""
 
 import io
-import subprocess
+import runpy
 import sys
 from collections.abc import Sequence
 
+import matplotlib as mpl
 import numpy as np
 import pytest
 from PIL import Image
 
 from antbee.calibration import BINS, reliability
+from antbee.training.report import figures
 from antbee.training.report.figures import (
     draw_confusion,
     draw_curves,
@@ -17,8 +19,8 @@ from antbee.training.report.figures import (
     draw_sheet,
     shortened,
 )
-from antbee.training.report.measure import Looked
-from tests.conftest import REPOSITORY, noise
+from antbee.training.report.measure import Explanation
+from tests.conftest import noise
 from tests.training.report.drawn import answers, history
 
 ODD = ["$x", "a_b^c", "\u8702", "\udcff", "<b>", "x" * 300, "\n", " "]
@@ -83,9 +85,13 @@ def test_reliability(each: int) -> None:
 def test_sheet_of_pictures(count: int) -> None:
     """As many pictures as there are, of any shape and caption, have their place; none is fine."""
     sizes = [(30, 40), (200, 10), (1, 50)]
-    looked = [Looked(noise(*sizes[i % 3], i), noise(*sizes[i % 3], i)) for i in range(count)]
+    explanations = [
+        Explanation(noise(*sizes[i % 3], i), noise(*sizes[i % 3], i)) for i in range(count)
+    ]
 
-    opened(draw_sheet("$ mistakes", looked, [ODD[index % len(ODD) :] for index in range(count)]))
+    opened(
+        draw_sheet("$ mistakes", explanations, [ODD[index % len(ODD) :] for index in range(count)])
+    )
 
 
 def test_long_labels_are_shortened() -> None:
@@ -94,18 +100,11 @@ def test_long_labels_are_shortened() -> None:
     assert shortened("\udcff") == "\\udcff"
 
 
-def test_drawing_leaves_nothing_behind() -> None:
+def test_drawing_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     """Matplotlib's settings are as they were, and pyplot, which keeps figures, is not loaded."""
-    script = (
-        "import sys\n"
-        "from tests.training.report.drawn import history\n"
-        "from antbee.training.report.figures import draw_curves, mpl\n"
-        # To look at the backend's setting would choose one.
-        "names = set(mpl.rcParams) - {'backend'}\n"
-        "before = {name: mpl.rcParams[name] for name in names}\n"
-        "draw_curves(history(3), 1)\n"
-        "assert 'matplotlib.pyplot' not in sys.modules\n"
-        "assert {name: mpl.rcParams[name] for name in names} == before\n"
-    )
+    names = set(mpl.rcParams) - {"backend"}  # to look at the backend's setting would choose one
+    before = {name: mpl.rcParams[name] for name in names}
+    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)  # an import of it fails
+    runpy.run_path(figures.__file__)["draw_curves"](history(3), 1)
 
-    subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, check=True)
+    assert {name: mpl.rcParams[name] for name in names} == before

@@ -6,36 +6,34 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from antbee.calibration import calibrate
-from antbee.errors import CheckpointError, DataError
+from antbee.errors import DataError
 from antbee.images import read_array
 from antbee.training.checkpoint import load_checkpoint
 from antbee.training.data import Picture, Pictures
-from antbee.training.model import build_model
-from antbee.training.report.measure import THUMBNAIL, Answers, Network, answer, look
+from antbee.training.model import restore_model
+from antbee.training.report.measure import THUMBNAIL, Answers, answer, explain
 from tests.training.report.drawn import answers
 
 CPU = torch.device("cpu")
 
 
-@pytest.fixture
-def network(folder: Path, pictures: Pictures) -> Network:
+@pytest.fixture(scope="module")
+def network(saved: Path) -> nn.Module:
     """Return the run's network."""
-    assert pictures.val
-    return Network(load_checkpoint(folder / "best.pt"), CPU)
+    return restore_model(load_checkpoint(saved / "best.pt")).eval()
 
 
-def test_answers_are_validations(folder: Path, pictures: Pictures, network: Network) -> None:
+def test_answers_are_validations(pictures: Pictures, network: nn.Module) -> None:
     """Logits are those of the float32 network, on pictures as the server reads them."""
-    checkpoint = load_checkpoint(folder / "best.pt")
-    reference = build_model(checkpoint.arch, len(checkpoint.labels)).eval()
-    reference.load_state_dict(checkpoint.model)
     arrays = [read_array(picture.path.read_bytes()) for picture in pictures.val]
     with torch.inference_mode():
-        expected = reference(torch.from_numpy(np.stack(arrays))).numpy()
-    found = answer(network, pictures.val)
+        expected = network(torch.from_numpy(np.stack(arrays))).numpy()
+    found = answer(network, pictures.val, CPU)
 
+    assert found.logits.dtype == np.float32
     assert np.abs(found.logits - expected).max() < 1e-4
     assert found.truth.tolist() == [0, 0, 1, 1]
 
@@ -62,34 +60,29 @@ def test_worst_mistakes_come_first() -> None:
     assert found.least_certain(2) == [4, 3]
 
 
-def test_looked_at_pictures_are_small(network: Network, pictures: Pictures) -> None:
+def test_explained_pictures_are_small(pictures: Pictures, network: nn.Module) -> None:
     """A picture and its heat map have the same size, and the map differs from label to label."""
-    found = answer(network, pictures.val)
-    looked = look(network, found, 0)
-    other = network.look(pictures.val[0].path.read_bytes(), 1 - int(found.labels[0]))
+    found = answer(network, pictures.val, CPU)
+    opposite = replace(found, logits=-found.logits)
+    (explained,) = explain(network, found, [2], CPU).values()
+    other = explain(network, opposite, [2], CPU)[2]
 
-    assert looked.picture.size == looked.heat.size
-    assert max(looked.picture.size) <= THUMBNAIL
-    assert looked.picture == other.picture
-    assert looked.heat != other.heat
+    assert explained.picture.size == explained.heat_map.size
+    assert max(explained.picture.size) <= THUMBNAIL
+    assert explained.picture == other.picture
+    assert explained.heat_map != other.heat_map
 
 
 @pytest.mark.parametrize("contents", [None, b"\xff\xd8\xff"])
 def test_pictures_that_went_away_are_named(
-    network: Network, tmp_path: Path, contents: bytes | None
+    network: nn.Module, tmp_path: Path, contents: bytes | None
 ) -> None:
     """A picture that was there when the run began, and can no longer be read, is named."""
     if contents is not None:
         (tmp_path / "x.jpg").write_bytes(contents)
+    gone = [Picture(tmp_path / "x.jpg", 0)]
 
     with pytest.raises(DataError, match=r"x\.jpg can no longer be read"):
-        answer(network, [Picture(tmp_path / "x.jpg", 0)])
-
-
-def test_weights_of_another_network_are_refused(folder: Path, pictures: Pictures) -> None:
-    """A checkpoint whose weights do not fit its labels is refused."""
-    assert pictures.val
-    checkpoint = replace(load_checkpoint(folder / "best.pt"), labels=["a", "b", "c"])
-
-    with pytest.raises(CheckpointError, match="not those of a resnet18"):
-        Network(checkpoint, CPU)
+        answer(network, gone, CPU)
+    with pytest.raises(DataError, match=r"x\.jpg can no longer be read"):
+        explain(network, Answers(gone, np.zeros((1, 2), np.float32)), [0], CPU)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from antbee.training.report.numbers import (
-    Share,
+    Proportion,
     confusion,
     frequent_mistakes,
     most_confused,
@@ -31,13 +31,13 @@ COUNTS = np.array([[5, 0, 1, 0], [0, 4, 0, 0], [3, 0, 2, 2], [0, 0, 0, 0]])
 )
 def test_interval_is_wilsons(hits: int, of: int, low: float, high: float) -> None:
     """The interval is the one in the literature, and stays within 0 and 1."""
-    assert Share(hits, of).interval == pytest.approx((low, high), abs=5e-5)
+    assert Proportion(hits, of).interval == pytest.approx((low, high), abs=5e-5)
 
 
 def test_share_of_nothing_is_no_number() -> None:
     """Where there are no pictures there is no share."""
-    assert math.isnan(Share(0, 0).value)
-    assert Share(1, 4).value == 0.25
+    assert math.isnan(Proportion(0, 0).value)
+    assert Proportion(1, 4).value == 0.25
 
 
 def test_confusion_counts_pictures() -> None:
@@ -49,9 +49,9 @@ def test_confusion_counts_pictures() -> None:
 
 def test_recall_and_precision() -> None:
     """Recall is out of a label's pictures, precision out of its answers."""
-    assert recall(COUNTS, 2) == Share(2, 7)
-    assert precision(COUNTS, 0) == Share(5, 8)
-    assert precision(COUNTS, 3) == Share(0, 2)
+    assert recall(COUNTS, 2) == Proportion(2, 7)
+    assert precision(COUNTS, 0) == Proportion(5, 8)
+    assert precision(COUNTS, 3) == Proportion(0, 2)
 
 
 @pytest.mark.parametrize(("most", "expected"), [(9, [0, 1, 2, 3]), (3, [0, 2, 3]), (2, [0, 2])])

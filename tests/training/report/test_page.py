@@ -1,5 +1,8 @@
 """The report's page."""
 
+import base64
+import hashlib
+import io
 from collections.abc import Sequence
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -7,13 +10,13 @@ from html.parser import HTMLParser
 import pytest
 from PIL import Image
 
-from antbee.training.checkpoint import Checkpoint
-from antbee.training.report.about import duration
-from antbee.training.report.page import CONFUSION, CURVES, RELIABILITY, render
-from tests.conftest import encode
+from antbee.training.report.page import Content, duration, embed_thumbnail, render
+from tests.conftest import encode, noise
 from tests.training.report.drawn import content
 
-CHARTS = dict.fromkeys((CURVES, CONFUSION, RELIABILITY), encode(Image.new("RGB", (90, 60)), "PNG"))
+CHARTS = dict.fromkeys(
+    ("curves.png", "confusion.png", "reliability.png"), encode(Image.new("RGB", (90, 60)), "PNG")
+)
 VOID = {"img", "meta"}
 
 
@@ -40,18 +43,22 @@ class Page(HTMLParser):
         assert self._open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        """Note text."""
-        self.text += f"{data}\n"
+        """Note text, with a line for each piece of it."""
+        if data.strip():
+            self.text += f"{data.strip()}\n"
 
 
-def page_of(checkpoint: Checkpoint, labels: Sequence[str] = ("ant", "bee"), each: int = 10) -> Page:
+def page_of(told: Content) -> Page:
     """Render and read a report."""
-    return Page(render(content(checkpoint, labels, each), CHARTS))
+    return Page(render(told, CHARTS))
 
 
-def test_page_needs_nothing_else(checkpoint: Checkpoint) -> None:
+def test_page_needs_nothing_else() -> None:
     """Nothing is loaded from elsewhere, nothing is run, and the browser is told to hold to it."""
-    page = page_of(checkpoint)
+    html = render(content(("ant", "bee")), CHARTS)
+    style = html.partition("<style>")[2].partition("</style>")[0]
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    page = Page(html)
     names = {name for name, _ in page.elements}
     addresses = [
         value or ""
@@ -59,35 +66,36 @@ def test_page_needs_nothing_else(checkpoint: Checkpoint) -> None:
         for name, value in attributes.items()
         if name in {"src", "href", "srcset", "style", "action"} or name.startswith("on")
     ]
-    policy = next(
-        attributes["content"] or ""
-        for name, attributes in page.elements
-        if name == "meta" and "http-equiv" in attributes
-    )
+    policies = [a["content"] for name, a in page.elements if name == "meta" and "http-equiv" in a]
 
     assert names.isdisjoint({"script", "link", "iframe", "object", "base", "form"})
     assert len(addresses) > 3
     assert all(address.startswith("data:image/") for address in addresses)
-    assert policy.startswith("default-src 'none'; img-src data:; style-src 'sha256-")
+    assert policies == [f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'"]
 
 
 @pytest.mark.parametrize(
     "labels",
     [("<script>alert(1)</script>", '"><b>&amp;'), ("\udcff\udcfe", "\u8702\n"), ("$x$", "'")],
 )
-def test_labels_are_arbitrary(checkpoint: Checkpoint, labels: Sequence[str]) -> None:
+def test_labels_are_arbitrary(labels: Sequence[str]) -> None:
     """Labels that look like HTML, or are no text at all, are shown and do nothing."""
-    plain, odd = page_of(checkpoint), page_of(checkpoint, labels)
+    plain, odd = page_of(content(("ant", "bee"))), page_of(content(labels))
+    described = [attributes.get("alt") or "" for _, attributes in odd.elements]
+    spelt = labels[1].replace("\n", "\\n").encode(errors="backslashreplace").decode()
 
-    assert [name for name, _ in odd.elements] == [name for name, _ in plain.elements]
-    assert labels[1].replace("\n", "\\n") in odd.text
+    assert [(name, *attributes) for name, attributes in odd.elements] == [
+        (name, *attributes) for name, attributes in plain.elements
+    ]
+    assert spelt in odd.text
+    assert any(spelt in text for text in described)
     odd.text.encode()
 
 
-def test_figures_are_those_of_the_answers(checkpoint: Checkpoint) -> None:
+def test_figures_are_those_of_the_answers() -> None:
     """Accuracy, recall, precision, temperature and errors are in the text."""
-    told = content(checkpoint, ("ant", "bee"))
-    page = Page(render(told, CHARTS))
+    told = content(("ant", "bee"))
+    page = page_of(told)
     right = int((told.answers.labels == told.answers.truth).sum())
     found = told.answers.calibration
 
@@ -102,10 +110,10 @@ def test_figures_are_those_of_the_answers(checkpoint: Checkpoint) -> None:
     assert "2 of 3" in page.text
 
 
-def test_every_shown_picture_has_its_facts(checkpoint: Checkpoint) -> None:
+def test_every_shown_picture_has_its_facts() -> None:
     """Each thumbnail has truth, answer, probability and file name, and its map beside it."""
-    told = content(checkpoint, ("ant", "bee", "moth"))
-    page = Page(render(told, CHARTS))
+    told = content(("ant", "bee", "moth"))
+    page = page_of(told)
     first = told.worst[0]
     truth, answer = (told.labels[row[first]] for row in (told.answers.truth, told.answers.labels))
     sure = 100 * told.answers.probabilities[first].max()
@@ -116,30 +124,49 @@ def test_every_shown_picture_has_its_facts(checkpoint: Checkpoint) -> None:
     assert images == len(CHARTS) + 2 * (len(told.worst) + len(told.uncertain))
 
 
-def test_a_perfect_run_has_no_mistakes(checkpoint: Checkpoint) -> None:
+def test_tables_have_headings() -> None:
+    """Columns and rows have headings, which tell those who cannot see where they are."""
+    html = render(content(("<ant>", "bee")), CHARTS)
+
+    assert '<th scope="col">recall</th>' in html
+    assert html.count('<tr><th scope="row">&lt;ant&gt;</th>') >= 2
+
+
+def test_thumbnails_are_embedded() -> None:
+    """A picture is in the page itself, with its size."""
+    embedded = embed_thumbnail(noise(40, 30))
+    kind, _, data = embedded.address.partition("base64,")
+
+    assert kind == "data:image/jpeg;"
+    assert embedded[1:] == (40, 30)
+    assert Image.open(io.BytesIO(base64.b64decode(data))).size == (40, 30)
+
+
+def test_a_perfect_run_has_no_mistakes() -> None:
     """Where every answer is right the page says so."""
-    told = content(checkpoint, ("ant", "bee"))
+    told = content(("ant", "bee"))
     told.answers.logits[:] = 0
     told.answers.logits[range(20), told.answers.truth] = 9
     fresh = replace(told, answers=replace(told.answers), worst=[])
 
-    page = Page(render(fresh, CHARTS))
+    page = page_of(fresh)
     assert "There is no mistake." in page.text
     assert "100.0 %" in page.text
 
 
-def test_many_labels_are_listed(checkpoint: Checkpoint) -> None:
+def test_many_labels_are_listed() -> None:
     """A hundred labels have a line each, and the chart says how many of them it shows."""
     labels = [f"species {number}" for number in range(120)]
-    page = page_of(checkpoint, labels, each=2)
+    page = page_of(content(labels, each=2))
 
     assert all(label in page.text for label in labels)
     assert "the 15 of 120 labels most often confused" in page.text
 
 
-def test_data_set_is_described(checkpoint: Checkpoint) -> None:
+def test_data_set_is_described() -> None:
     """Counts by split and label, files left out with their reasons, and duplicates are listed."""
-    checkpoint.data.update(
+    told = content(("ant", "bee"))
+    told.checkpoint.data.update(
         pictures={"train": {"ant": 7, "bee": 8}, "val": {"ant": 3, "bee": 4}},
         left_out={"val/ant/<x>.jpg": "broken"},
         duplicates={
@@ -148,7 +175,7 @@ def test_data_set_is_described(checkpoint: Checkpoint) -> None:
             "names": {"across": [["train/ant/1.jpg", "val/ant/2.jpg"]], "contradicting": []},
         },
     )
-    text = page_of(checkpoint).text
+    text = page_of(told).text
 
     assert all(word in text for word in ("train\n", "val\n", "together", "15\n", "val/ant/<x>.jpg"))
     assert "Files left out: 1" in text
@@ -157,25 +184,25 @@ def test_data_set_is_described(checkpoint: Checkpoint) -> None:
     assert "under more than one label" not in text
 
 
-def test_settings_versions_and_times_are_listed(checkpoint: Checkpoint) -> None:
+def test_settings_versions_and_times_are_listed() -> None:
     """What a run was begun with, what it ran on and how long it took can be read."""
-    checkpoint.arguments.update(patience=None)
-    checkpoint.weights.update(what="file", missing=["a", "b"])
-    text = page_of(checkpoint).text
+    told = content(("ant", "bee"))
+    told.checkpoint.weights.update(what="file", missing=["a", "b"], unexpected=[])
+    text = page_of(told).text
 
     assert all(word in text for word in ("patience\nnone\n", "precision\nfloat32\n"))
-    assert "missing\n2 tensors\n" in text
+    assert "missing\n2 tensors\nunexpected\nnone\n" in text
     assert "torch\n2\n" in text
     assert "all epochs\n3 min 30 s\n" in text
 
 
-def test_another_accuracy_than_the_runs_is_noticed(checkpoint: Checkpoint) -> None:
+def test_another_accuracy_than_the_runs_is_noticed() -> None:
     """Where the pictures give another accuracy than the run recorded, the page says so."""
-    told = content(checkpoint, ("ant", "bee"))
+    told = content(("ant", "bee"))
     other = replace(told, best=replace(told.best, val_top1=0.2))
 
-    assert "The run itself recorded" not in Page(render(told, CHARTS)).text
-    assert "The run itself recorded 20.0 %" in Page(render(other, CHARTS)).text
+    assert "The run itself recorded" not in page_of(told).text
+    assert "The run itself recorded 20.0 %" in page_of(other).text
 
 
 @pytest.mark.parametrize(

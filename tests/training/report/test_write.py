@@ -8,16 +8,15 @@ from pathlib import Path
 import pytest
 
 from antbee.errors import CheckpointError, DataError
-from antbee.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from antbee.training.data import Pictures
+from antbee.training.checkpoint import load_checkpoint, save_checkpoint
+from antbee.training.data import Pictures, check_pictures
 from antbee.training.report import try_report, write, write_report
 from antbee.training.report.write import read_metrics
-from tests.training.conftest import make_data
-from tests.training.report.conftest import save_run
+from tests.training.report.drawn import save_run
 
-MADE = {"report.html", *(f"{name}.png" for name in ("curves", "confusion", "reliability"))} | {
-    "mistakes.png",
-    "uncertain.png",
+MADE = {
+    "report.html",
+    *(f"{name}.png" for name in ("curves", "confusion", "reliability", "mistakes", "uncertain")),
 }
 
 
@@ -32,16 +31,15 @@ def test_report_is_in_the_runs_folder(folder: Path, pictures: Pictures) -> None:
     assert "20250131-235959-resnet18" in path.read_text("utf-8")
 
 
-def test_labels_and_files_need_not_be_text(
-    folder: Path, checkpoint: Checkpoint, tmp_path: Path
-) -> None:
+def test_labels_and_files_need_not_be_text(data: Path, tmp_path: Path) -> None:
     """Folders and files whose names are HTML, mathematics or no UTF-8 are reported like others."""
-    data = make_data(tmp_path / "data", train=1, val=1)
+    odd = shutil.copytree(data, tmp_path / "data")
     for split in ("train", "val"):
-        (data / split / "circle").rename(data / split / "<b>$x$&")
-        (data / split / "square").rename(data / split / os.fsdecode(b"\xff"))
-    (data / "val/<b>$x$&/0.jpg").rename(data / "val/<b>$x$&" / os.fsdecode(b"\xfe_$<i>.jpg"))
-    page = write_report(folder, save_run(folder, checkpoint, data)).read_text("utf-8")
+        (odd / split / "circle").rename(odd / split / "<b>$x$&")
+        (odd / split / "square").rename(odd / split / os.fsdecode(b"\xff"))
+    (odd / "val/<b>$x$&/0.jpg").rename(odd / "val/<b>$x$&" / os.fsdecode(b"\xfe_$<i>.jpg"))
+    pictures = check_pictures(odd)
+    page = write_report(save_run(tmp_path / "run", pictures), pictures).read_text("utf-8")
 
     assert "&lt;b&gt;$x$&amp;" in page
     assert "\\udcfe_$&lt;i&gt;.jpg" in page
@@ -58,24 +56,21 @@ def test_other_labels_are_refused(folder: Path, pictures: Pictures, tmp_path: Pa
     assert list(tmp_path.iterdir()) == [folder]
 
 
-def test_a_run_that_was_killed_is_reported(folder: Path, pictures: Pictures) -> None:
-    """Where the best epoch was saved and its line of metrics was not, there is a report still."""
-    line = (folder / "metrics.jsonl").read_text()
-    checkpoint = load_checkpoint(folder / "best.pt")
-    assert checkpoint.best is not None
-    later = replace(checkpoint, best=replace(checkpoint.best, epoch=2))
-    save_checkpoint(later, folder / "best.pt")
-
-    assert line.count("\n") == 1
-    assert write_report(folder, pictures).is_file()
-
-
 def test_a_run_without_an_epoch_is_refused(folder: Path, pictures: Pictures) -> None:
     """A checkpoint of a run that has not ended its first epoch has nothing to report."""
     save_checkpoint(replace(load_checkpoint(folder / "best.pt"), best=None), folder / "best.pt")
 
     with pytest.raises(CheckpointError, match="without a finished epoch"):
         write_report(folder, pictures)
+
+
+def test_weights_of_another_network_are_refused(folder: Path, pictures: Pictures) -> None:
+    """A checkpoint whose weights do not fit its labels is refused."""
+    labels = ["circle", "moth", "square"]
+    save_checkpoint(replace(load_checkpoint(folder / "best.pt"), labels=labels), folder / "best.pt")
+
+    with pytest.raises(CheckpointError, match="not those of a resnet18"):
+        write_report(folder, replace(pictures, labels=labels))
 
 
 @pytest.mark.parametrize("text", ["", "x", "[1]\n", '{"epoch": 1}\n', None])
@@ -89,19 +84,18 @@ def test_damaged_metrics_are_refused(tmp_path: Path, text: str | None) -> None:
 
 
 def test_a_failure_is_said_and_passed_over(
-    folder: Path, pictures: Pictures, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, pictures: Pictures, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A report that cannot be made is no reason to fail: the run is complete without it."""
-    shutil.rmtree(folder)
-    try_report(folder, pictures)
+    try_report(tmp_path / "gone", pictures)
 
     line = capsys.readouterr().err
     assert line.startswith("no report: there is no file")
-    assert f"python -m antbee.training.report {folder}" in line
+    assert f"python -m antbee.training.report {tmp_path / 'gone'}" in line
 
 
 def test_even_a_bug_is_passed_over(
-    folder: Path,
+    saved: Path,
     pictures: Pictures,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -112,13 +106,13 @@ def test_even_a_bug_is_passed_over(
         raise ImportError("no matplotlib")
 
     monkeypatch.setattr(write, "write_report", fail)
-    try_report(folder, pictures)
+    try_report(saved, pictures)
 
     assert "no report: ImportError('no matplotlib')" in capsys.readouterr().err
 
 
 def test_ctrl_c_is_not_passed_over(
-    folder: Path, pictures: Pictures, monkeypatch: pytest.MonkeyPatch
+    saved: Path, pictures: Pictures, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever stops the command while it writes the report stops the command."""
 
@@ -128,4 +122,4 @@ def test_ctrl_c_is_not_passed_over(
     monkeypatch.setattr(write, "write_report", stop)
 
     with pytest.raises(KeyboardInterrupt):
-        try_report(folder, pictures)
+        try_report(saved, pictures)

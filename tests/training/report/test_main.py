@@ -1,0 +1,79 @@
+"""`python -m antbee.training.report`."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from antbee.training.checkpoint import load_checkpoint, save_checkpoint
+from antbee.training.data import Pictures, check_pictures
+from antbee.training.report import __main__ as command
+from antbee.training.report.__main__ import main
+from tests.training.report.drawn import save_run
+
+Capture = pytest.CaptureFixture[str]
+
+
+def test_report_of_a_killed_run_is_made_again(folder: Path, capsys: Capture) -> None:
+    """The run's folder is enough, even where its best epoch's line of metrics was never written."""
+    checkpoint = load_checkpoint(folder / "best.pt")
+    assert checkpoint.best is not None
+    later = replace(checkpoint, best=replace(checkpoint.best, epoch=2))
+    save_checkpoint(later, folder / "best.pt")
+
+    assert (folder / "metrics.jsonl").read_text().count("\n") == 1
+    assert main([str(folder)]) == 0
+    assert capsys.readouterr().out == f"{folder / 'report.html'}\n"
+    assert (folder / "report.html").is_file()
+
+
+def test_pictures_may_have_moved(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    """Where the pictures are elsewhere now, `--data` says where; without it the place is named."""
+    first = shutil.copytree(data, tmp_path / "first")
+    (first / "val/circle/broken.jpg").write_bytes(b"x")
+    run = save_run(tmp_path / "run", check_pictures(first))
+    moved = first.rename(tmp_path / "moved")
+    asked: list[Path] = []
+
+    def write_report(folder: Path, pictures: Pictures) -> Path:
+        asked.extend(picture.path for picture in pictures.val)
+        return folder / "report.html"
+
+    monkeypatch.setattr(command, "write_report", write_report)
+    capsys.readouterr()
+
+    assert main([str(run)]) == 1
+    assert "first" in capsys.readouterr().err
+    assert main([str(run), "--data", str(moved)]) == 0
+    assert capsys.readouterr().out == f"{run / 'report.html'}\n"
+    assert asked == sorted(moved.glob("val/*/[01].jpg"))
+
+
+def test_other_pictures_are_refused(
+    saved: Path, data: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    """A folder with another number of validation pictures is not the run's."""
+    other = shutil.copytree(data, tmp_path / "other")
+    (other / "val/circle/0.jpg").unlink()
+
+    assert main([str(saved), "--data", str(other)]) == 1
+    error = capsys.readouterr().err
+    assert "has 3 validation pictures, and the run had 4" in error
+    assert error.count("\n") == 1
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path: Path, capsys: Capture) -> None:
+    """A folder without a checkpoint fails in a line."""
+    assert main([str(tmp_path)]) == 1
+
+    out, error = capsys.readouterr()
+    assert (out, error) == ("", f"error: there is no file {tmp_path / 'best.pt'}\n")
+
+
+def test_wrong_usage_exits_with_2() -> None:
+    """A run must be named."""
+    with pytest.raises(SystemExit, match="2"):
+        main([])
