@@ -4,7 +4,7 @@ Exit codes: 0 done, 1 failed with a one-line reason, 2 wrong usage (argparse), 1
 """
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from antbee.errors import AntBeeError
@@ -39,3 +39,19 @@ def exit_on_error() -> Iterator[None]:
 def say(line: str) -> None:
     """Print a line for the person at the terminal. Data goes to stdout, everything else here."""
     print(line, file=sys.stderr, flush=True)
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Align a table for a terminal: numbers to the right, everything else to the left."""
+    right = [
+        all(isinstance(one, int | float) for one in column) for column in zip(*rows, strict=True)
+    ]
+    cells = [list(map(str, row)) for row in (head, *rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if number else cell.ljust(width)
+            for cell, width, number in zip(row, widths, right, strict=True)
+        ).rstrip()
+        for row in cells
+    )

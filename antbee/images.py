@@ -45,14 +45,6 @@ _UPRIGHT: Final = {
 }
 """What undoes each value of the EXIF orientation tag (EXIF 2.32, section 4.6.4, tag 274)."""
 
-# The size is checked here, before any pixel is decoded, against a limit that is a setting;
-# Pillow's own limit would warn or raise at a different one.
-Image.MAX_IMAGE_PIXELS = None
-
-# Pillow warns of oddities in words taken from the file. Python keeps every distinct warning for
-# ever, so a stranger's files could fill the log and the memory.
-warnings.filterwarnings("ignore", module=r"PIL\.")
-
 
 @dataclass(frozen=True)
 class Preprocessing:
@@ -85,6 +77,16 @@ megabytes take seconds, in which the other threads hardly come to anything."""
 REDUCING_GAP: Final = 2
 """How many times larger than needed a JPEG decoded at reduced scale stays; Pillow's own choice for
 thumbnails. The decoder averages whole blocks, and the filter after it needs pixels to weigh."""
+
+
+def configure_pillow() -> None:
+    """Set what Pillow and Python's warnings need for pictures of strangers, once in a process."""
+    # The size is checked here, before any pixel is decoded, against a limit that is a setting;
+    # Pillow's own limit would warn or raise at a different one.
+    Image.MAX_IMAGE_PIXELS = None
+    # Pillow warns of oddities in words taken from the file. Python keeps every distinct warning
+    # for ever, so a stranger's files could fill the log and the memory.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def read_array(

@@ -21,7 +21,7 @@ from PIL import Image
 from antbee.artifact import HEAD, INT8, ONNX, WEIGHTS, PackedModel, read_model, write_model
 from antbee.packing.export import export_head, export_onnx, export_weights
 from antbee.packing.quantize import Recipe, quantize
-from antbee.training.model import build_model
+from antbee.training.network import build_model
 
 REPOSITORY = Path(__file__).parents[1]
 LABELS = ("circle", "square", "triangle")

@@ -12,7 +12,7 @@ from antbee.activation import activation_maps, load_head, strength
 from antbee.artifact import HEAD, INDEX, WEIGHTS, PackedModel, read_model, write_model
 from antbee.errors import ModelError
 from antbee.predictor import RUNTIMES, Floats, load_predictor
-from antbee.training.model import build_model
+from antbee.training.network import build_model
 from tests.conftest import LABELS
 
 ALLOWED = {"torch": 1e-6, "onnx": 1e-5, "int8": 0.1}

@@ -12,7 +12,7 @@ from torchvision.models.feature_extraction import create_feature_extractor
 from antbee.artifact import FEATURES, INPUT, LOGITS
 from antbee.errors import ModelError
 from antbee.predictor import OUTPUT_NODES
-from antbee.training.model import HEAD
+from antbee.training.network import HEAD
 
 OPSET: Final = 20
 

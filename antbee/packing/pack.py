@@ -8,7 +8,7 @@ from antbee.files import sha256_of
 from antbee.packing.choose import choose
 from antbee.packing.export import export_head, export_onnx, export_weights
 from antbee.training.checkpoint import Checkpoint, load_checkpoint
-from antbee.training.model import restore_model
+from antbee.training.network import restore_model
 
 
 def pack(path: Path, data: Path, runtime: str, folder: Path) -> PackedModel:

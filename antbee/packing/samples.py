@@ -51,12 +51,14 @@ class Validation:
         """Decode the pictures; those that cannot be read are said and left out for good."""
         if not self.labelled:
             yield from _noise(self._preprocessing)
-        for picture in Bar("comparing", len(self._pictures), tuple(self._pictures)):
-            array = _decoded(picture, self._preprocessing)
-            if array is None:
-                self._pictures.remove(picture)
-            else:
-                yield array, picture.label
+        with Bar("comparing", len(self._pictures)) as bar:
+            for picture in tuple(self._pictures):
+                array = _decoded(picture, self._preprocessing)
+                bar.update(1)
+                if array is None:
+                    self._pictures.remove(picture)
+                else:
+                    yield array, picture.label
 
 
 def labelled_pictures(model: PackedModel, data: Path, split: str) -> list[Picture]:

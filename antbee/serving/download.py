@@ -47,7 +47,7 @@ class Downloader:
         tls: certificates to trust; by default the system's.
     """
 
-    def __init__(  # noqa: PLR0913 - three limits, and three things that tests replace
+    def __init__(
         self,
         limit: int,
         timeout: float,

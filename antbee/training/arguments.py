@@ -22,7 +22,7 @@ DEFAULTS: Final[dict[str, Any]] = {
     "seed": 0,
     "device": "auto",
 }
-RECIPES: Final[dict[str, dict[str, Any]]] = {
+SCHEDULES: Final[dict[str, dict[str, Any]]] = {
     "frozen": {"epochs": 10, "lr": 0.02},
     "whole": {"epochs": 25, "lr": 0.01},
 }
@@ -72,7 +72,7 @@ def make_parser() -> argparse.ArgumentParser:
         "or as far as the starting weights reach, and none from random weights "
         f"({DEFAULTS['freeze']})",
     )
-    frozen, whole = RECIPES["frozen"], RECIPES["whole"]
+    frozen, whole = SCHEDULES["frozen"], SCHEDULES["whole"]
     add(
         "--epochs",
         type=_whole(1),

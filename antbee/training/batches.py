@@ -7,10 +7,11 @@ in another process, with another number of threads, as if it had not.
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
-from typing import Final
+from threading import Lock
+from typing import Final, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -22,7 +23,8 @@ from antbee.ahead import work_ahead
 from antbee.errors import DataError, ImageError
 from antbee.images import IMAGENET, REDUCING_GAP, decode_image, normalize, read_array
 from antbee.training.data import Picture
-from antbee.training.shelf import Shelf
+
+T = TypeVar("T")
 
 SIZE: Final = IMAGENET.crop
 """Of a training picture, in pixels. With fewer, as Touvron et al. (2019, arXiv:1906.06423) advise,
@@ -38,6 +40,36 @@ AHEAD: Final = 2
 Batch = tuple[Tensor, Tensor]
 """Pictures, float32 [N, 3, S, S] in channels-last memory, or what a frozen part of the network made
 of them, and labels, int64 [N]. S is `SIZE` in training and the server's 224 in validation."""
+
+
+class Cache(Generic[T]):
+    """Keeps what was made until it is full; what did not fit is made anew each time.
+
+    Nothing is ever taken out: training asks for everything once an epoch, and whatever makes room
+    would be asked for before what took its place.
+
+    Args:
+        room: in bytes.
+    """
+
+    def __init__(self, room: int) -> None:
+        self._room = room
+        self._kept: dict[Hashable, T] = {}
+        self._lock = Lock()
+
+    def __contains__(self, key: Hashable) -> bool:
+        return key in self._kept
+
+    def get(self, key: Hashable, make: Callable[[], T], size: Callable[[T], int]) -> T:
+        """Return what is kept under the key, or make it; `size` tells how many bytes it takes."""
+        if key in self._kept:
+            return self._kept[key]
+        made = make()
+        with self._lock:
+            if key not in self._kept and size(made) <= self._room:
+                self._room -= size(made)
+                self._kept[key] = made
+        return made
 
 
 def count_batches(pictures: int, size: int) -> int:
@@ -71,7 +103,7 @@ def train_batches(
     pictures: list[Picture],
     batches: Sequence[Sequence[int]],
     key: tuple[int, int],
-    shelf: Shelf[Image.Image],
+    cache: Cache[Image.Image],
 ) -> Iterator[Batch]:
     """Yield batches of augmented pictures.
 
@@ -80,14 +112,14 @@ def train_batches(
         pictures: the training pictures.
         batches: indices of pictures.
         key: the run's seed and the epoch.
-        shelf: keeps decoded pictures by index.
+        cache: of decoded pictures, by index.
 
     Raises:
         DataError: a picture can no longer be read.
     """
 
     def read(index: int) -> NDArray[np.float32]:
-        image = shelf.get(index, lambda: _decode(pictures[index].path), _size)
+        image = cache.get(index, lambda: _decode(pictures[index].path), _size)
         return normalize(augment(image, np.random.default_rng((*key, index))))
 
     return _stack(pool, read, pictures, batches)

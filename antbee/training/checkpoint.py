@@ -16,13 +16,12 @@ import torch
 from torch import Tensor
 
 from antbee.errors import CheckpointError
-from antbee.files import Buffer, recorded_sums, sha256_of, write_with_checksum
+from antbee.files import recorded_sums, sha256_of, write_with_checksum
 
 FORMAT: Final = "antbee checkpoint"
 VERSION: Final = 1
 RUN_NAME: Final = re.compile(r"\d{8}-\d{6}-\w+")
 """A run's folder: the UTC time of its start and the architecture, 20250131-235959-resnet18."""
-
 
 _LATER: Final[dict[str, Any]] = {"views": 0}
 """Fields that checkpoints of earlier releases lack, and what they would have had there."""
@@ -90,11 +89,9 @@ class Checkpoint:
     """A run's whole state.
 
     Attributes:
-        arch: a key of `antbee.training.model.ARCHITECTURES`.
+        arch: one of `antbee.training.arguments.ARCHITECTURES`.
         labels: sorted; a label's index is the network's output.
-        model: state dict.
-        optimizer: state dict.
-        scheduler: state dict.
+        model, optimizer, scheduler: state dicts.
         generators: states of the random generators, by library.
         threads: of torch on the CPU; sums come out the same only with as many.
         precision: of the multiplications in training, `float32` or `bfloat16`.
@@ -104,7 +101,7 @@ class Checkpoint:
         history: every epoch so far.
         arguments: of the command line, by name.
         data: where the pictures came from: `antbee.training.data.Pictures.provenance`.
-        weights: where the starting weights came from: `antbee.training.weights`.
+        weights: where the starting weights came from: `antbee.training.network.load_weights`.
         versions: of Python and the libraries, by name.
     """
 
@@ -134,18 +131,15 @@ class Checkpoint:
 def save_checkpoint(checkpoint: Checkpoint, *paths: Path) -> None:
     """Write a checkpoint and its checksum; a kill at any instant leaves the old one or the new.
 
-    Args:
-        checkpoint: what to write.
-        paths: where to, one after the other.
-
     Raises:
         CheckpointError: the disk is full or cannot be written to; the old one is still there.
     """
     # By way of memory, because torch's own writing turns a full disk into an error of its own.
-    contents = to_bytes(checkpoint)
+    buffer = io.BytesIO()
+    torch.save(to_state(checkpoint), buffer)
     for path in paths:
         try:
-            write_with_checksum(path, contents)
+            write_with_checksum(path, buffer.getbuffer())
         except OSError as error:
             raise CheckpointError(
                 f"{path} could not be written ({error.strerror}); "
@@ -168,28 +162,46 @@ def load_checkpoint(path: Path) -> Checkpoint:
             f"{VERSION}: use the antbee that saved it"
         )
     try:
-        return _from_state(state)
+        return from_state(state)
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path} is not a whole checkpoint: {error}") from error
 
 
-def to_bytes(checkpoint: Checkpoint) -> memoryview:
-    """Return what a checkpoint's file holds."""
+def to_state(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Return what a checkpoint's file holds: tensors and plain values."""
     fields = {
         field.name: getattr(checkpoint, field.name) for field in dataclasses.fields(Checkpoint)
     }
-    state = {"format": FORMAT, "version": VERSION, **fields}
-    state["position"] = dataclasses.asdict(checkpoint.position)
-    state["best"] = dataclasses.asdict(checkpoint.best) if checkpoint.best else None
-    state["history"] = [dataclasses.asdict(metrics) for metrics in checkpoint.history]
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    return buffer.getbuffer()
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        **fields,
+        "position": dataclasses.asdict(checkpoint.position),
+        "best": dataclasses.asdict(checkpoint.best) if checkpoint.best else None,
+        "history": [dataclasses.asdict(metrics) for metrics in checkpoint.history],
+    }
 
 
-def from_bytes(contents: Buffer) -> Checkpoint:
-    """Return the checkpoint that `to_bytes` was given, with its tensors on the CPU."""
-    return _from_state(torch.load(io.BytesIO(contents), map_location="cpu", weights_only=True))
+def from_state(state: dict[str, Any]) -> Checkpoint:
+    """Return the checkpoint that `to_state` was given.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is not whole.
+    """
+    state = _LATER | state
+    fields = {field.name: state[field.name] for field in dataclasses.fields(Checkpoint)}
+    fields["arguments"] = _LATER_ARGUMENTS | state["arguments"]
+    fields["position"] = Position(**state["position"])
+    fields["best"] = Metrics(**state["best"]) if state["best"] is not None else None
+    fields["history"] = [Metrics(**metrics) for metrics in state["history"]]
+    for name, kind in _KINDS.items():
+        if not isinstance(fields[name], kind):
+            raise TypeError(f"{name} is not a {kind.__name__}")
+    if not all(isinstance(label, str) for label in fields["labels"]):
+        raise TypeError("a label is not text")
+    if not all(isinstance(tensor, Tensor) for tensor in fields["model"].values()):
+        raise TypeError("the model is not a state dict")
+    return Checkpoint(**fields)
 
 
 def is_checkpoint(state: object) -> bool:
@@ -206,7 +218,14 @@ def load_tensors(path: Path) -> Any:  # noqa: ANN401 - whatever the file holds; 
     """
     if not path.is_file():
         raise CheckpointError(f"there is no file {path}")
-    _check_sum(path)
+    try:
+        sums, actual = recorded_sums(path), sha256_of(path)
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
+    if sums and actual not in sums:
+        raise CheckpointError(
+            f"{path} is damaged: its SHA-256 is not the one in {path.name}.sha256"
+        )
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except MemoryError:
@@ -229,36 +248,3 @@ def newest_checkpoint(saved_models: Path) -> Path:
     if not found:
         raise CheckpointError(f"there is no best.pt of a run in {saved_models}: run train.py first")
     return max(found, key=lambda path: path.parent.name)
-
-
-def _check_sum(path: Path) -> None:
-    try:
-        sums, actual = recorded_sums(path), sha256_of(path)
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
-    if sums and actual not in sums:
-        raise CheckpointError(
-            f"{path} is damaged: its SHA-256 is not the one in {path.name}.sha256"
-        )
-
-
-def _from_state(state: dict[str, Any]) -> Checkpoint:
-    state = _LATER | state
-    fields = {field.name: state[field.name] for field in dataclasses.fields(Checkpoint)}
-    fields["arguments"] = _LATER_ARGUMENTS | state["arguments"]
-    fields["position"] = Position(**state["position"])
-    fields["best"] = Metrics(**state["best"]) if state["best"] is not None else None
-    fields["history"] = [Metrics(**metrics) for metrics in state["history"]]
-    checkpoint = Checkpoint(**fields)
-    _check_kinds(checkpoint)
-    return checkpoint
-
-
-def _check_kinds(checkpoint: Checkpoint) -> None:
-    for name, kind in _KINDS.items():
-        if not isinstance(getattr(checkpoint, name), kind):
-            raise TypeError(f"{name} is not a {kind.__name__}")
-    if not all(isinstance(label, str) for label in checkpoint.labels):
-        raise TypeError("a label is not text")
-    if not all(isinstance(tensor, Tensor) for tensor in checkpoint.model.values()):
-        raise TypeError("the model is not a state dict")

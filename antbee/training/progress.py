@@ -1,7 +1,6 @@
 """What a person sees while they wait: a bar on a terminal, nothing of it elsewhere."""
 
 import sys
-from collections.abc import Iterable
 
 from tqdm import tqdm
 
@@ -9,17 +8,14 @@ from tqdm import tqdm
 class Bar(tqdm):  # type: ignore[misc]  # tqdm ships no types
     """Counts on stderr, and goes away when it is closed; silent where stderr is no terminal."""
 
-    def __init__(
-        self, title: str, total: int, items: Iterable[object] | None = None, done: int = 0
-    ) -> None:
+    def __init__(self, title: str, total: int, *, done: int = 0, unit: str = "pictures") -> None:
         super().__init__(
-            items,
-            title,
-            total,
+            desc=title,
+            total=total,
             leave=False,
             file=sys.stderr,
             dynamic_ncols=True,
             disable=None,  # decides by whether stderr is a terminal
-            unit=" pictures",
+            unit=f" {unit}",
             initial=done,
         )

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from antbee.training.checkpoint import Checkpoint, Metrics, Position, save_checkpoint
-from antbee.training.model import build_model
+from antbee.training.network import build_model
 from tests.conftest import REPOSITORY, StartServer, encode, environment, noise
 
 LABELS = ["ant", "bee"]

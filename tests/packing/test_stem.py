@@ -13,7 +13,7 @@ from onnxruntime.quantization import quant_pre_process
 from antbee.packing.export import export_onnx
 from antbee.packing.stem import rewrite_stem
 from antbee.predictor import Floats
-from antbee.training.model import build_model
+from antbee.training.network import build_model
 
 
 def answers(network: ModelProto, batch: Floats) -> list[Floats]:

@@ -28,7 +28,7 @@ from antbee.predictor import OUTPUT_NODES, Floats
 from antbee.results import shown
 from antbee.training.checkpoint import Checkpoint
 from antbee.training.data import Picture
-from antbee.training.model import HEAD, restore_model
+from antbee.training.network import HEAD, restore_model
 from antbee.training.progress import Bar
 
 BATCH: Final = 32

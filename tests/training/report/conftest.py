@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from antbee.training.check import check_pictures
 from antbee.training.checkpoint import Checkpoint, Position, save_checkpoint
-from antbee.training.data import Pictures, check_pictures
+from antbee.training.data import Pictures
 from antbee.training.folder import BEST, write_metrics
-from antbee.training.model import build_model
+from antbee.training.network import build_model
 
 
 def save_run(folder: Path, checkpoint: Checkpoint, data: Path) -> Pictures:

@@ -12,7 +12,7 @@ from antbee.errors import CheckpointError, DataError
 from antbee.images import read_array
 from antbee.training.checkpoint import load_checkpoint
 from antbee.training.data import Picture, Pictures
-from antbee.training.model import build_model
+from antbee.training.network import build_model
 from antbee.training.report.measure import THUMBNAIL, Answers, Network, answer, look
 from tests.training.report.drawn import answers
 
