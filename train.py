@@ -55,7 +55,7 @@ def train(parser: argparse.ArgumentParser, options: argparse.Namespace, stop: St
     from antbee.training.checkpoint import from_state, load_checkpoint, to_state  # noqa: PLC0415
     from antbee.training.device import choose_device  # noqa: PLC0415
     from antbee.training.distributed import joined_process_group  # noqa: PLC0415
-    from antbee.training.folder import restarted_run  # noqa: PLC0415
+    from antbee.training.folder import BEST, restarted_run  # noqa: PLC0415
     from antbee.training.report import try_report  # noqa: PLC0415
     from antbee.training.run import begin_run, resume_run  # noqa: PLC0415
     from antbee.training.tensorboard import load_writer  # noqa: PLC0415
@@ -92,11 +92,12 @@ def train(parser: argparse.ArgumentParser, options: argparse.Namespace, stop: St
             say(f"training on {device} in {going.folder}")
             going.train(stop, tensorboard=options.tensorboard)
     if group.is_main:
-        print(going.best_file, flush=True)
+        best = going.folder / BEST
+        print(best, flush=True)
         stop.check()
         try_report(going.folder, pictures, device)
         if wants_bento(options.bento):
-            pack(going.best_file, arguments["data"])
+            pack(best, arguments["data"])
     return DONE
 
 

@@ -78,15 +78,10 @@ def count_batches(pictures: int, size: int) -> int:
 
 
 def shuffle(pictures: int, size: int, key: tuple[int, int]) -> list[list[int]]:
-    """Order an epoch's pictures, by index, in batches.
+    """Order an epoch's pictures, by index, in batches of `size` at most.
 
-    Batches differ in size by one at most: a remainder of one or two pictures would be a poor
-    sample for batch normalisation.
-
-    Args:
-        pictures: how many there are.
-        size: of the largest batch.
-        key: the run's seed and the epoch.
+    `key` is the run's seed and the epoch. Batches differ in size by one at most: a remainder of one
+    or two pictures would be a poor sample for batch normalisation.
     """
     order = np.random.default_rng(key).permutation(pictures)
     return [batch.tolist() for batch in np.array_split(order, count_batches(pictures, size))]
@@ -105,30 +100,27 @@ def train_batches(
     key: tuple[int, int],
     cache: Cache[Image.Image],
 ) -> Iterator[Batch]:
-    """Yield batches of augmented pictures.
+    """Yield batches, given as indices, of augmented training pictures, which the pool reads ahead.
 
-    Args:
-        pool: reads ahead.
-        pictures: the training pictures.
-        batches: indices of pictures.
-        key: the run's seed and the epoch.
-        cache: of decoded pictures, by index.
+    `key` is the run's seed and the epoch; the cache keeps decoded pictures by index.
 
     Raises:
         DataError: a picture can no longer be read.
     """
 
     def read(index: int) -> NDArray[np.float32]:
-        image = cache.get(index, lambda: _decode(pictures[index].path), _size)
+        image = cache.get(
+            index,
+            lambda: _decode(pictures[index].path),
+            lambda image: image.width * image.height * len(image.mode),
+        )
         return normalize(augment(image, np.random.default_rng((*key, index))))
 
     return _stack(pool, read, pictures, batches)
 
 
 def val_batches(
-    pool: Executor,
-    pictures: list[Picture],
-    batches: Sequence[Sequence[int]],
+    pool: Executor, pictures: list[Picture], batches: Sequence[Sequence[int]]
 ) -> Iterator[Batch]:
     """Yield batches of pictures exactly as the server will see them.
 
@@ -145,10 +137,6 @@ def _decode(path: Path) -> Image.Image:
     image = decode_image(path.read_bytes(), shorter_side=LARGEST // REDUCING_GAP)
     factor = min(image.size) // LARGEST
     return image.reduce(factor) if factor > 1 else image
-
-
-def _size(image: Image.Image) -> int:
-    return image.width * image.height * len(image.mode)
 
 
 def augment(image: Image.Image, generator: np.random.Generator) -> Image.Image:

@@ -149,7 +149,7 @@ def _listed(counts: Mapping[str, int]) -> str:
 
 
 def describe_pictures(pictures: Pictures) -> str:
-    """Describe a data set: how many pictures by label, their sizes, duplicates, and warnings."""
+    """Describe a data set in lines: pictures by label, their sizes, duplicates, and warnings."""
     counts, duplicates = (pictures.provenance[key] for key in ("pictures", "duplicates"))
     left_out = Counter(PurePosixPath(name).parent.name for name in pictures.provenance["left_out"])
     numbers = [

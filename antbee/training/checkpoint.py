@@ -39,42 +39,25 @@ _KINDS: Final = {
 
 @dataclass(frozen=True)
 class Metrics:
-    """What one epoch came to.
+    """What one epoch came to."""
 
-    Attributes:
-        epoch: counted from 1.
-        train_loss: mean of the training loss over the epoch's pictures, augmented and smoothed.
-        val_loss: mean cross-entropy over the validation pictures, in nats.
-        val_top1: share of the validation pictures whose label is right, 0 to 1.
-        seconds: training and validation together.
-        pictures_per_second: training pictures, validation's time left out.
-    """
-
-    epoch: int
-    train_loss: float
-    val_loss: float
-    val_top1: float
-    seconds: float
-    pictures_per_second: float
+    epoch: int  # counted from 1
+    train_loss: float  # mean over the epoch's pictures, augmented and with smoothed labels
+    val_loss: float  # mean cross-entropy over the validation pictures, in nats
+    val_top1: float  # share of the validation pictures whose label is right, 0 to 1
+    seconds: float  # of training and validation together
+    pictures_per_second: float  # of training, validation's time left out
 
 
 @dataclass
 class Position:
-    """How far a run has come.
-
-    Attributes:
-        epoch: epochs that are done, validation included.
-        step: batches of the next epoch that are done.
-        pictures: in those batches.
-        loss_sum: over those pictures.
-        seconds: spent on those batches.
-    """
+    """How far a run has come: epochs with their validation, and batches of the next one."""
 
     epoch: int = 0
     step: int = 0
-    pictures: int = 0
-    loss_sum: float = 0.0
-    seconds: float = 0.0
+    pictures: int = 0  # in those batches
+    loss_sum: float = 0.0  # over those pictures
+    seconds: float = 0.0  # spent on those batches
 
     def add(self, pictures: int, loss_sum: float, seconds: float) -> None:
         """Count one more batch, with the sum of its pictures' losses."""
@@ -86,41 +69,24 @@ class Position:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A run's whole state.
+    """A run's whole state."""
 
-    Attributes:
-        arch: one of `antbee.training.arguments.ARCHITECTURES`.
-        labels: sorted; a label's index is the network's output.
-        model, optimizer, scheduler: state dicts.
-        generators: states of the random generators, by library.
-        threads: of torch on the CPU; sums come out the same only with as many.
-        precision: of the multiplications in training, `float32` or `bfloat16`.
-        views: of each training picture, where they are kept; 0 if every epoch has its own.
-        position: how far the run has come.
-        best: the best epoch so far; None before the first has ended.
-        history: every epoch so far.
-        arguments: of the command line, by name.
-        data: where the pictures came from: `antbee.training.data.Pictures.provenance`.
-        weights: where the starting weights came from: `antbee.training.network.load_weights`.
-        versions: of Python and the libraries, by name.
-    """
-
-    arch: str
-    labels: list[str]
-    model: dict[str, Tensor]
+    arch: str  # one of `antbee.training.arguments.ARCHITECTURES`
+    labels: list[str]  # sorted; a label's index is the network's output
+    model: dict[str, Tensor]  # state dicts, like the next two
     optimizer: dict[str, Any]
     scheduler: dict[str, Any]
-    generators: dict[str, Tensor]
-    threads: int
-    precision: str
-    views: int
+    generators: dict[str, Tensor]  # states of the random generators, by library
+    threads: int  # of torch on the CPU; sums come out the same only with as many
+    precision: str  # of the multiplications in training, `float32` or `bfloat16`
+    views: int  # of each training picture, where they are kept; 0 if every epoch has its own
     position: Position
-    best: Metrics | None
-    history: list[Metrics]
-    arguments: dict[str, Any]
-    data: dict[str, Any]
-    weights: dict[str, Any]
-    versions: dict[str, str]
+    best: Metrics | None  # None before the first epoch has ended
+    history: list[Metrics]  # every epoch so far
+    arguments: dict[str, Any]  # of the command line, by name
+    data: dict[str, Any]  # `antbee.training.data.Pictures.provenance`
+    weights: dict[str, Any]  # what `antbee.training.network.load_weights` returned
+    versions: dict[str, str]  # of Python and the libraries, by name
 
     @property
     def epoch(self) -> int:

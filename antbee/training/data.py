@@ -35,15 +35,10 @@ class Picture:
 
 @dataclass(frozen=True)
 class Split:
-    """The files of one folder of label folders.
+    """The files of one folder of label folders."""
 
-    Attributes:
-        labels: the folders' names, sorted.
-        pictures: sorted by label, then by file name.
-    """
-
-    labels: list[str]
-    pictures: list[Picture]
+    labels: list[str]  # the folders' names, sorted
+    pictures: list[Picture]  # sorted by label, then by file name
 
     def by_label(self) -> dict[str, list[Picture]]:
         """Group the pictures; a label may have none."""
@@ -61,23 +56,17 @@ class Split:
 class Pictures:
     """A data set whose every picture can be read.
 
-    Attributes:
-        labels: sorted; the same in both splits.
-        train: at least one picture of each label.
-        val: the same.
-        provenance: `folder`, its name; `source`, what get_data.sh filled it from, None for a folder
-            of the user's own; `pictures`, how many by split and label; `sums`, the
-            SHA-256 of each label folder's names and contents; `sha256`, that of all of them;
-            `left_out`, the reason for each file that could not be read; `duplicates`, see
-            `find_duplicates`.
-        sizes: width and height in pixels of each picture, `train` before `val`.
+    Its `provenance` has `folder`, its name; `source`, what get_data.sh filled it from, None for a
+    folder of the user's own; `pictures`, how many by split and label; `sums`, the SHA-256 of each
+    label folder's names and contents; `sha256`, that of all of them; `left_out`, the reason for
+    each file that could not be read; `duplicates`, see `find_duplicates`.
     """
 
-    labels: list[str]
-    train: list[Picture]
-    val: list[Picture]
+    labels: list[str]  # sorted; the same in both splits
+    train: list[Picture]  # at least one of each label
+    val: list[Picture]  # the same
     provenance: dict[str, Any]
-    sizes: list[tuple[int, int]] = field(default_factory=list)
+    sizes: list[tuple[int, int]] = field(default_factory=list)  # in pixels, `train` before `val`
 
 
 def find_roots(folder: Path, val_fraction: float | None) -> dict[str, Path]:

@@ -28,16 +28,11 @@ class ProcessGroup:
     """Which of how many processes this is, and what they say to each other.
 
     Every method but `shard` must be called by all processes alike; alone, it does nothing.
-
-    Attributes:
-        rank: counted from 0.
-        size: how many there are.
-        local_size: how many of them are on this machine.
     """
 
-    rank: int = 0
-    size: int = 1
-    local_size: int = 1
+    rank: int = 0  # counted from 0
+    size: int = 1  # how many there are
+    local_size: int = 1  # how many of them are on this machine
 
     @property
     def is_main(self) -> bool:

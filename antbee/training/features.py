@@ -7,6 +7,7 @@ each and no more, which the epochs take in turn.
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 import torch
@@ -29,16 +30,14 @@ SHARE: Final = 0.25
 GROUP: Final = 16
 """Pictures that go through the frozen part together. Fixed, because sums in floating point may
 depend on it, and a run that goes on must compute what it would have computed."""
+_nbytes: Final = attrgetter("nbytes")
 
 
 def count_views(feature_bytes: int, pictures: int, epochs: int, processes: int = 1) -> int:
     """How many views of each training picture to keep; 0 if every epoch is to have its own.
 
-    Args:
-        feature_bytes: of what the frozen part makes of one picture; 0 if nothing is frozen.
-        pictures: to train on.
-        epochs: in the whole run.
-        processes: of this machine, each of which keeps all views.
+    `feature_bytes` is what the frozen part makes of one picture, 0 if nothing is frozen; each of
+    the machine's processes keeps all views.
     """
     if not feature_bytes:
         return 0
@@ -84,11 +83,7 @@ class Features:
         self._train: Cache[Tensor] = Cache(int(self._group.min(room)) * 5 // 4)
 
     def train(self, epoch: int, done: int) -> Iterator[Batch]:
-        """Yield what is left of an epoch's batches.
-
-        Args:
-            epoch: counted from 0.
-            done: how many batches have been taken.
+        """Yield an epoch's batches, but for the first `done`; epochs are counted from 0.
 
         Raises:
             DataError: a picture can no longer be read.
@@ -102,7 +97,7 @@ class Features:
                 yield self._learner.features(inputs), labels
             return
         view = epoch % self._views
-        features = self._train.get(view, lambda: self._make_view(view), size_of)
+        features = self._train.get(view, lambda: self._make_view(view), _nbytes)
         labels = torch.tensor([picture.label for picture in pictures])
         for batch in batches:
             # The channels are last in memory, where the learner wants them.
@@ -120,7 +115,7 @@ class Features:
         fresh = val_batches(self._pool, pictures, missing)
         for number, batch in enumerate(batches):
             features = self._val.get(
-                number, lambda: self._learner.exact_features(next(fresh)[0]).cpu(), size_of
+                number, lambda: self._learner.exact_features(next(fresh)[0]).cpu(), _nbytes
             )
             yield features, torch.tensor([pictures[index].label for index in batch])
 
@@ -143,8 +138,3 @@ class Features:
 
 def _room(processes: int) -> int:
     return int(SHARE * free_memory() / processes)
-
-
-def size_of(tensor: Tensor) -> int:
-    """How many bytes a tensor's numbers take."""
-    return tensor.numel() * tensor.element_size()

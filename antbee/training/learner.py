@@ -27,19 +27,12 @@ _PRECISIONS: Final = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    """What the training of a network depends on.
+    """What the training of a network depends on."""
 
-    Attributes:
-        learning_rate: the highest.
-        steps: batches in the whole run.
-        precision: of the multiplications in training, `float32` or `bfloat16`.
-        freeze: the last stage that is frozen: see `antbee.training.network.split`.
-    """
-
-    learning_rate: float
-    steps: int
-    precision: str = "float32"
-    freeze: str = "none"
+    learning_rate: float  # the highest
+    steps: int  # batches in the whole run
+    precision: str = "float32"  # of the multiplications in training, `float32` or `bfloat16`
+    freeze: str = "none"  # the last stage that is frozen: see `antbee.training.network.split`
 
 
 class LearnerState(TypedDict):
@@ -168,16 +161,18 @@ class Learner:
             scheduler=self.scheduler.state_dict(),
         )
 
-    def restore(self, state: LearnerState) -> None:
+    def restore(
+        self, model: dict[str, Tensor], optimizer: dict[str, Any], scheduler: dict[str, Any]
+    ) -> None:
         """Go on from what `state` returned, on any device.
 
         Raises:
             CheckpointError: it is another network's.
         """
         try:
-            self.model.load_state_dict(state["model"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.scheduler.load_state_dict(state["scheduler"])
+            self.model.load_state_dict(model)
+            self.optimizer.load_state_dict(optimizer)
+            self.scheduler.load_state_dict(scheduler)
             self._folded = None
         except (RuntimeError, ValueError, KeyError, TypeError) as error:
             raise CheckpointError(f"the checkpoint contradicts itself: {error}") from error

@@ -40,13 +40,10 @@ _NAMED: Final = 12
 
 
 def build_model(arch: str, classes: int) -> nn.Module:
-    """Build a network with random weights, drawn from torch's global generator.
+    """Build one of `ARCHITECTURES` (He et al. 2015, arXiv:1512.03385) with random weights.
 
-    The network maps float32 [N, 3, 224, 224] to logits [N, classes].
-
-    Args:
-        arch: one of `ARCHITECTURES` (He et al. 2015, arXiv:1512.03385).
-        classes: number of labels.
+    It maps float32 [N, 3, 224, 224] to logits [N, classes]. The weights are drawn from torch's
+    global generator.
     """
     if arch not in ARCHITECTURES:
         raise ValueError(f"{arch!r} is not one of {', '.join(ARCHITECTURES)}")
@@ -74,9 +71,7 @@ def restore_model(checkpoint: Checkpoint) -> nn.Module:
 def choose_stage(freeze: str, missing: list[str] | None) -> str:
     """Settle `auto`: what was trained before is frozen as far as layer3, what was not is trained.
 
-    Args:
-        freeze: `auto` or one of `STAGES`.
-        missing: the tensors that start at random; None if all do.
+    `missing` names the tensors that start at random; it is None if all do.
 
     Raises:
         SettingsError: a stage that starts at random was to be frozen.

@@ -30,7 +30,7 @@ from antbee.training.checkpoint import (
 from antbee.training.data import Pictures, describe_change
 from antbee.training.device import choose_precision
 from antbee.training.distributed import SINGLE, ProcessGroup
-from antbee.training.features import Features, count_views, size_of
+from antbee.training.features import Features, count_views
 from antbee.training.folder import (
     BEST,
     LAST,
@@ -41,7 +41,7 @@ from antbee.training.folder import (
     write_metrics,
 )
 from antbee.training.interrupt import Stop
-from antbee.training.learner import Hyperparameters, Learner, LearnerState
+from antbee.training.learner import Hyperparameters, Learner
 from antbee.training.network import build_model, choose_stage, load_weights
 from antbee.training.progress import Bar
 from antbee.training.tensorboard import add_epoch, open_curves
@@ -73,12 +73,17 @@ def begin_run(
 
     torch.manual_seed(arguments["seed"])
     model = build_model(arguments["arch"], len(pictures.labels))
-    weights, precision = group.broadcast_object(
-        (load_weights(model, arguments["arch"], arguments["weights"]), choose_precision(device))
+    weights, precision, threads = group.broadcast_object(
+        (
+            load_weights(model, arguments["arch"], arguments["weights"]),
+            choose_precision(device),
+            torch.get_num_threads(),
+        )
         if group.is_main
-        else ({}, "")
+        else ({}, "", 0)
     )
     group.broadcast(model.state_dict().values())
+    torch.set_num_threads(threads)
     freeze = choose_stage(arguments["freeze"], weights.get("missing"))
     given = {name: value for name, value in arguments.items() if value is not None}
     schedule = SCHEDULES["whole" if freeze == "none" else "frozen"]
@@ -86,7 +91,7 @@ def begin_run(
 
     learner = Learner(model, device, make_hyperparameters(arguments, pictures, precision), group)
     views = count_views(
-        size_of(learner.sample_features()),
+        learner.sample_features().nbytes,
         len(pictures.train),
         arguments["epochs"],
         group.local_size,
@@ -96,7 +101,7 @@ def begin_run(
         labels=pictures.labels,
         **learner.state(),
         generators={"torch": torch.get_rng_state()},
-        threads=torch.get_num_threads(),
+        threads=threads,
         precision=precision,
         views=int(group.min(views)),
         position=Position(),
@@ -149,13 +154,7 @@ def resume_run(
     model = build_model(checkpoint.arch, len(pictures.labels))
     parameters = make_hyperparameters(checkpoint.arguments, pictures, checkpoint.precision)
     learner = Learner(model, device, parameters, group)
-    learner.restore(
-        LearnerState(
-            model=checkpoint.model,
-            optimizer=checkpoint.optimizer,
-            scheduler=checkpoint.scheduler,
-        )
-    )
+    learner.restore(checkpoint.model, checkpoint.optimizer, checkpoint.scheduler)
     torch.set_rng_state(checkpoint.generators["torch"])
     if checkpoint.threads != torch.get_num_threads():
         say(
@@ -209,23 +208,13 @@ class Run:
         self._epochs: int = checkpoint.arguments["epochs"]
 
     @property
-    def best_file(self) -> Path:
-        """The checkpoint of the best epoch, once there is one."""
-        return self.folder / BEST
-
-    @property
     def summary(self) -> str:
         """How it trains, in a line: what was settled when it began."""
-        frozen, views = self._start.arguments["freeze"], self._start.views
-        return ", ".join(
-            [
-                "nothing frozen" if frozen == "none" else f"frozen as far as {frozen}",
-                f"{views} views of each picture" if views else "new views in every epoch",
-                f"{self._epochs} epoch(s)",
-                self._start.precision,
-                f"{self._start.threads} thread(s)",
-            ]
-        )
+        freeze, views = self._start.arguments["freeze"], self._start.views
+        frozen = "nothing frozen" if freeze == "none" else f"frozen as far as {freeze}"
+        seen = f"{views} views of each picture" if views else "new views in every epoch"
+        computed = f"{self._start.precision}, {self._start.threads} thread(s)"
+        return f"{frozen}, {seen}, {self._epochs} epoch(s), {computed}"
 
     def train(self, stop: Stop, *, tensorboard: bool = False) -> None:
         """Train to the last epoch.

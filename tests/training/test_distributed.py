@@ -152,7 +152,7 @@ def test_an_error_of_ones_own_is_not_the_others(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("WORLD_SIZE", "2")
     for name in ("init_process_group", "destroy_process_group"):
         monkeypatch.setattr(distributed, name, lambda *_, **__: None)
-    store = distributed.HashStore()
+    store = distributed.HashStore()  # type: ignore[attr-defined]
     monkeypatch.setattr(distributed, "rendezvous", lambda *_, **__: iter([(store, 0, 2)]))
 
     with pytest.raises(DistributedError), joined_process_group():

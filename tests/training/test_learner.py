@@ -86,7 +86,7 @@ def test_a_state_goes_on_exactly(batch: Batch) -> None:
     actual = [half.train(batch) for _ in range(9)]
     other = Learner(Linear(), CPU, Hyperparameters(0.1, steps=20))
 
-    other.restore(half.state())
+    other.restore(**half.state())
     actual += [other.train(batch) for _ in range(11)]
 
     assert expected == actual
@@ -100,7 +100,7 @@ def test_another_networks_state_is_refused() -> None:
     state["model"] = {"other": torch.zeros(1)}
 
     with pytest.raises(CheckpointError, match="contradicts itself"):
-        learner.restore(state)
+        learner.restore(**state)
 
 
 def test_a_loss_that_is_no_number_stops_training(batch: Batch) -> None:
