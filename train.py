@@ -13,20 +13,15 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, redirect_stderr
+from collections.abc import Sequence
+from contextlib import ExitStack, redirect_stderr
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from antbee.errors import ModelError
 from antbee.machine import keep_memory
 from antbee.training.arguments import OUT, make_parser, settle
 from antbee.training.terminal import Stop
-
-if TYPE_CHECKING:
-    from antbee.training.run import Run
-    from antbee.training.team import Team
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -42,15 +37,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 def check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
     """Print what there is to train on; neither torch nor a folder for a run is needed for that."""
     from antbee.images import configure_pillow  # noqa: PLC0415
-    from antbee.training.data import check_pictures  # noqa: PLC0415
-    from antbee.training.survey import make_table  # noqa: PLC0415
+    from antbee.training.check import check_pictures, describe_pictures  # noqa: PLC0415
 
-    configure_pillow()
     if options.checkpoint:
         parser.error("--check is of a new run: leave --check out, or leave -c out")
+    configure_pillow()
     arguments = settle(parser, options, None)
     folder = Path(arguments["data"])
-    print(make_table(check_pictures(folder, arguments["val_fraction"], arguments["seed"])))
+    print(describe_pictures(check_pictures(folder, arguments["val_fraction"], arguments["seed"])))
     return DONE
 
 
@@ -61,59 +55,54 @@ def train(parser: argparse.ArgumentParser, options: argparse.Namespace, stop: St
     keep_memory()
     # Loading torch takes seconds: --help need not wait, and Ctrl-C meanwhile leaves no traceback.
     from antbee.images import configure_pillow  # noqa: PLC0415
+    from antbee.training.check import check_pictures, list_warnings  # noqa: PLC0415
+    from antbee.training.checkpoint import from_state, load_checkpoint, to_state  # noqa: PLC0415
+    from antbee.training.device import choose_device  # noqa: PLC0415
+    from antbee.training.distributed import joined_process_group  # noqa: PLC0415
+    from antbee.training.folder import BEST, restarted_run  # noqa: PLC0415
     from antbee.training.report import try_report  # noqa: PLC0415
-    from antbee.training.team import gathered  # noqa: PLC0415
+    from antbee.training.run import begin_run, resume_run  # noqa: PLC0415
     from antbee.training.tensorboard import load_writer  # noqa: PLC0415
 
     configure_pillow()
     if options.tensorboard:
         load_writer()  # while nothing has begun that would have to be thrown away
-    with gathered() as team, heard(team.leads):
-        going, data = prepare(parser, options, team)
-        with stop.deferred():
-            say(going.summary)
-            say(f"training on {going.device} in {going.folder}")
-            going.train(stop, tensorboard=options.tensorboard)
-    if team.leads:
-        print(going.best_file, flush=True)
-        stop.check()
-        try_report(going.folder, going.pictures, going.device)
-        if wants_bento(options.bento):
-            pack(going.best_file, data)
-    return DONE
-
-
-def prepare(
-    parser: argparse.ArgumentParser, options: argparse.Namespace, team: "Team"
-) -> "tuple[Run, str]":
-    """Begin a run, or go on with one; return it and the folder of its pictures."""
-    from antbee.training.data import check_pictures  # noqa: PLC0415
-    from antbee.training.device import choose_device  # noqa: PLC0415
-    from antbee.training.folder import started_again  # noqa: PLC0415
-    from antbee.training.start import begin_run, find_saved, resume_run  # noqa: PLC0415
-    from antbee.training.survey import say_warnings  # noqa: PLC0415
-
-    out = options.out or OUT
-    saved = find_saved(options.checkpoint or started_again(out), team)
-    arguments = settle(parser, options, saved[1].arguments if saved else None)
-    device = choose_device(arguments["device"])
-    folder = Path(arguments["data"])
-    pictures = check_pictures(folder, arguments["val_fraction"], arguments["seed"])
-    say_warnings(pictures)
-    if saved is None:
-        return begin_run(out, arguments, pictures, device, team), arguments["data"]
-    path, checkpoint = saved[0], replace(saved[1], arguments=arguments)
-    return resume_run(path, checkpoint, pictures, device, team), arguments["data"]
-
-
-@contextmanager
-def heard(leads: bool) -> Iterator[None]:
-    """Within this context, nothing is said by a process that others already speak for."""
-    with ExitStack() as stack:
-        if not leads:
+    with joined_process_group() as group, ExitStack() as stack:
+        if not group.is_main:  # others need not say what the main process says
             silence = stack.enter_context(Path(os.devnull).open("w"))
             stack.enter_context(redirect_stderr(silence))
-        yield
+
+        # The checkpoint to go on from is the main process's; other machines may not have it.
+        out = options.out or OUT
+        path = options.checkpoint or restarted_run(out)
+        found = path and group.is_main and (str(path), to_state(load_checkpoint(path)))
+        saved = group.broadcast_object(found or None)
+        checkpoint = from_state(saved[1]) if saved else None
+        arguments = settle(parser, options, checkpoint.arguments if checkpoint else None)
+
+        device = choose_device(arguments["device"])
+        data = Path(arguments["data"])
+        pictures = check_pictures(data, arguments["val_fraction"], arguments["seed"])
+        for line in list_warnings(pictures):
+            say(line)
+        if saved and checkpoint:
+            checkpoint = replace(checkpoint, arguments=arguments)
+            going = resume_run(Path(saved[0]), checkpoint, pictures, device, group)
+        else:
+            going = begin_run(out, arguments, pictures, device, group)
+
+        with stop.deferred():
+            say(going.summary)
+            say(f"training on {device} in {going.folder}")
+            going.train(stop, tensorboard=options.tensorboard)
+    if group.is_main:
+        best = going.folder / BEST
+        print(best, flush=True)
+        stop.check()
+        try_report(going.folder, pictures, device)
+        if wants_bento(options.bento):
+            pack(best, arguments["data"])
+    return DONE
 
 
 def wants_bento(choice: str) -> bool:

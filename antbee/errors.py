@@ -52,7 +52,7 @@ class SettingsError(AntBeeError):
     """A setting has a value that it cannot have."""
 
 
-class TeamError(AntBeeError):
+class DistributedError(AntBeeError):
     """Processes that train together have lost one another."""
 
 

@@ -19,7 +19,7 @@ import torch
 from antbee.images import read_array
 from antbee.training.checkpoint import load_checkpoint
 from antbee.training.data import find_pictures
-from antbee.training.model import restore_model
+from antbee.training.network import restore_model
 
 
 def main(argv: Sequence[str] | None = None) -> int:

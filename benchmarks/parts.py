@@ -19,14 +19,14 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from antbee.serving.answers import prediction_answer
+from antbee.serving.metrics import Metrics
 
 from antbee.artifact import PackedModel, read_model
 from antbee.images import decode_image, to_array
 from antbee.machine import cores
 from antbee.predictor import load_predictor, to_prediction
-from antbee.serving.answers import prediction_answer
 from antbee.serving.classifier import Classifier
-from antbee.serving.metrics import Metrics
 from antbee.serving.settings import read_settings
 from load import percentiles
 

@@ -24,7 +24,7 @@ from antbee.explain import (
 )
 from antbee.images import IMAGENET, central_square, to_array
 from antbee.predictor import RUNTIMES, Floats, load_predictor
-from antbee.training.model import build_model
+from antbee.training.network import build_model
 from tests.conftest import LABELS, noise
 
 ALLOWED = {"torch": 1e-6, "onnx": 1e-5, "int8": 0.1}

@@ -23,7 +23,7 @@ from antbee.files import sha256_of
 from antbee.packing.choose import choose
 from antbee.predictor import OUTPUT_NODES
 from antbee.training.checkpoint import load_checkpoint
-from antbee.training.model import HEAD, restore_model
+from antbee.training.network import HEAD, restore_model
 
 BENTOFILE: Final = "bentofile.yaml"
 OPSET: Final = 20

@@ -72,7 +72,7 @@ _REMEDIES: Final = {
 class HttpsRedirects(urllib.request.HTTPRedirectHandler):
     """Follows redirects, as far as they keep to https."""
 
-    def redirect_request(  # noqa: PLR0913, PLR0917 - urllib's signature
+    def redirect_request(
         self,
         req: urllib.request.Request,
         fp: IO[bytes],

@@ -22,16 +22,13 @@ DEFAULTS: Final[dict[str, Any]] = {
     "seed": 0,
     "device": "auto",
 }
-RECIPES: Final[dict[str, dict[str, Any]]] = {
+SCHEDULES: Final[dict[str, dict[str, Any]]] = {
     "frozen": {"epochs": 10, "lr": 0.02},
     "whole": {"epochs": 25, "lr": 0.01},
 }
 """What is not given, where a part of the network is frozen and where none is. The first was chosen
 by cross-validation on the tutorial's training pictures: `benchmarks/recipe.py`."""
-FIXED: Final = (
-    *("val_fraction", "arch", "weights", "freeze"),
-    *("epochs", "batch_size", "lr", "patience", "seed"),
-)
+FIXED: Final = tuple(name for name in DEFAULTS if name not in {"data", "device"})
 """What a run keeps from its beginning to its end."""
 MOST: Final = 2**63 - 1
 """Of a whole number that torch can take."""
@@ -47,13 +44,16 @@ def make_parser() -> argparse.ArgumentParser:
         epilog="On the CPU a run is repeatable bit for bit, interrupted or not, with the same "
         "seed, threads and versions, the same kind of processor, and memory enough to keep as many "
         "views of the pictures. On a GPU their order and augmentation are, but sums are added in "
-        "an order that varies, so that the last digits differ.",
+        "an order that varies, so that the last digits differ. Under torchrun each process takes "
+        "its part of every batch and all step by the mean of their gradients; batch normalisation "
+        "measures across the processes on GPUs, and each process's own part on CPUs, where the "
+        "numbers therefore differ a little from those of one process.",
     )
     add = parser.add_argument
     add("--data", help=f"folder of the pictures ({DEFAULTS['data']})")
     add(
         "--val-fraction",
-        type=_share,
+        type=_number(float, "between 0 and 1", lambda number: 0 < number < 1),
         metavar="X",
         help="where DATA has no val: validate on this share of each label of DATA/train/<label>/* "
         "or DATA/<label>/*, between 0 and 1, chosen by --seed (none)",
@@ -72,7 +72,7 @@ def make_parser() -> argparse.ArgumentParser:
         "or as far as the starting weights reach, and none from random weights "
         f"({DEFAULTS['freeze']})",
     )
-    frozen, whole = RECIPES["frozen"], RECIPES["whole"]
+    frozen, whole = SCHEDULES["frozen"], SCHEDULES["whole"]
     add(
         "--epochs",
         type=_whole(1),
@@ -88,7 +88,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     add(
         "--lr",
-        type=_rate,
+        type=_number(float, "above 0", lambda number: 0 < number < math.inf),
         metavar="X",
         help=f"highest learning rate ({frozen['lr']}, or {whole['lr']} if nothing is frozen)",
     )
@@ -155,29 +155,20 @@ def _refuse(parser: argparse.ArgumentParser, name: str, reason: str) -> None:
     parser.error(f"{option} contradicts -c: {reason}; leave {option} out, or leave -c out")
 
 
-def _whole(least: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        number = int(text)
-        if not least <= number <= MOST:
-            raise argparse.ArgumentTypeError(f"{text} is not a whole number from {least} on")
+def _whole(least: int) -> Callable[[str], float]:
+    return _number(int, f"from {least} on", lambda number: least <= number <= MOST)
+
+
+def _number(
+    kind: Callable[[str], float], where: str, fits: Callable[[float], bool]
+) -> Callable[[str], float]:
+    name = "whole number" if kind is int else "number"
+
+    def parse(text: str) -> float:
+        number = kind(text)
+        if not fits(number):
+            raise argparse.ArgumentTypeError(f"{text} is not a {name} {where}")
         return number
 
-    parse.__name__ = "whole number"  # argparse names it where int() fails
+    parse.__name__ = name  # argparse names it where the text is no number at all
     return parse
-
-
-def _rate(text: str) -> float:
-    number = float(text)
-    if not 0 < number < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
-    return number
-
-
-def _share(text: str) -> float:
-    number = float(text)
-    if not 0 < number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a number between 0 and 1")
-    return number
-
-
-_rate.__name__ = _share.__name__ = "number"  # argparse names it where float() fails

@@ -7,10 +7,11 @@ in another process, with another number of threads, as if it had not.
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
-from typing import Final
+from threading import Lock
+from typing import Final, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -22,7 +23,8 @@ from antbee.ahead import work_ahead
 from antbee.errors import DataError, ImageError
 from antbee.images import IMAGENET, REDUCING_GAP, decode_image, normalize, read_array
 from antbee.training.data import Picture
-from antbee.training.shelf import Shelf
+
+T = TypeVar("T")
 
 SIZE: Final = IMAGENET.crop
 """Of a training picture, in pixels. With fewer, as Touvron et al. (2019, arXiv:1906.06423) advise,
@@ -40,21 +42,46 @@ Batch = tuple[Tensor, Tensor]
 of them, and labels, int64 [N]. S is `SIZE` in training and the server's 224 in validation."""
 
 
+class Cache(Generic[T]):
+    """Keeps what was made until it is full; what did not fit is made anew each time.
+
+    Nothing is ever taken out: training asks for everything once an epoch, and whatever makes room
+    would be asked for before what took its place.
+
+    Args:
+        room: in bytes.
+    """
+
+    def __init__(self, room: int) -> None:
+        self._room = room
+        self._kept: dict[Hashable, T] = {}
+        self._lock = Lock()
+
+    def __contains__(self, key: Hashable) -> bool:
+        return key in self._kept
+
+    def get(self, key: Hashable, make: Callable[[], T], size: Callable[[T], int]) -> T:
+        """Return what is kept under the key, or make it; `size` tells how many bytes it takes."""
+        if key in self._kept:
+            return self._kept[key]
+        made = make()
+        with self._lock:
+            if key not in self._kept and size(made) <= self._room:
+                self._room -= size(made)
+                self._kept[key] = made
+        return made
+
+
 def count_batches(pictures: int, size: int) -> int:
     """Batches in an epoch, of `size` pictures at most."""
     return math.ceil(pictures / size)
 
 
 def shuffle(pictures: int, size: int, key: tuple[int, int]) -> list[list[int]]:
-    """Order an epoch's pictures, by index, in batches.
+    """Order an epoch's pictures, by index, in batches of `size` at most.
 
-    Batches differ in size by one at most: a remainder of one or two pictures would be a poor
-    sample for batch normalisation.
-
-    Args:
-        pictures: how many there are.
-        size: of the largest batch.
-        key: the run's seed and the epoch.
+    `key` is the run's seed and the epoch. Batches differ in size by one at most: a remainder of one
+    or two pictures would be a poor sample for batch normalisation.
     """
     order = np.random.default_rng(key).permutation(pictures)
     return [batch.tolist() for batch in np.array_split(order, count_batches(pictures, size))]
@@ -71,32 +98,29 @@ def train_batches(
     pictures: list[Picture],
     batches: Sequence[Sequence[int]],
     key: tuple[int, int],
-    shelf: Shelf[Image.Image],
+    cache: Cache[Image.Image],
 ) -> Iterator[Batch]:
-    """Yield batches of augmented pictures.
+    """Yield batches, given as indices, of augmented training pictures, which the pool reads ahead.
 
-    Args:
-        pool: reads ahead.
-        pictures: the training pictures.
-        batches: indices of pictures.
-        key: the run's seed and the epoch.
-        shelf: keeps decoded pictures by index.
+    `key` is the run's seed and the epoch; the cache keeps decoded pictures by index.
 
     Raises:
         DataError: a picture can no longer be read.
     """
 
     def read(index: int) -> NDArray[np.float32]:
-        image = shelf.get(index, lambda: _decode(pictures[index].path), _size)
+        image = cache.get(
+            index,
+            lambda: _decode(pictures[index].path),
+            lambda image: image.width * image.height * len(image.mode),
+        )
         return normalize(augment(image, np.random.default_rng((*key, index))))
 
     return _stack(pool, read, pictures, batches)
 
 
 def val_batches(
-    pool: Executor,
-    pictures: list[Picture],
-    batches: Sequence[Sequence[int]],
+    pool: Executor, pictures: list[Picture], batches: Sequence[Sequence[int]]
 ) -> Iterator[Batch]:
     """Yield batches of pictures exactly as the server will see them.
 
@@ -113,10 +137,6 @@ def _decode(path: Path) -> Image.Image:
     image = decode_image(path.read_bytes(), shorter_side=LARGEST // REDUCING_GAP)
     factor = min(image.size) // LARGEST
     return image.reduce(factor) if factor > 1 else image
-
-
-def _size(image: Image.Image) -> int:
-    return image.width * image.height * len(image.mode)
 
 
 def augment(image: Image.Image, generator: np.random.Generator) -> Image.Image:

@@ -16,13 +16,12 @@ import torch
 from torch import Tensor
 
 from antbee.errors import CheckpointError
-from antbee.files import Buffer, recorded_sums, sha256_of, write_with_checksum
+from antbee.files import recorded_sums, sha256_of, write_with_checksum
 
 FORMAT: Final = "antbee checkpoint"
 VERSION: Final = 1
 RUN_NAME: Final = re.compile(r"\d{8}-\d{6}-\w+")
 """A run's folder: the UTC time of its start and the architecture, 20250131-235959-resnet18."""
-
 
 _LATER: Final[dict[str, Any]] = {"views": 0}
 """Fields that checkpoints of earlier releases lack, and what they would have had there."""
@@ -40,42 +39,25 @@ _KINDS: Final = {
 
 @dataclass(frozen=True)
 class Metrics:
-    """What one epoch came to.
+    """What one epoch came to."""
 
-    Attributes:
-        epoch: counted from 1.
-        train_loss: mean of the training loss over the epoch's pictures, augmented and smoothed.
-        val_loss: mean cross-entropy over the validation pictures, in nats.
-        val_top1: share of the validation pictures whose label is right, 0 to 1.
-        seconds: training and validation together.
-        pictures_per_second: training pictures, validation's time left out.
-    """
-
-    epoch: int
-    train_loss: float
-    val_loss: float
-    val_top1: float
-    seconds: float
-    pictures_per_second: float
+    epoch: int  # counted from 1
+    train_loss: float  # mean over the epoch's pictures, augmented and with smoothed labels
+    val_loss: float  # mean cross-entropy over the validation pictures, in nats
+    val_top1: float  # share of the validation pictures whose label is right, 0 to 1
+    seconds: float  # of training and validation together
+    pictures_per_second: float  # of training, validation's time left out
 
 
 @dataclass
 class Position:
-    """How far a run has come.
-
-    Attributes:
-        epoch: epochs that are done, validation included.
-        step: batches of the next epoch that are done.
-        pictures: in those batches.
-        loss_sum: over those pictures.
-        seconds: spent on those batches.
-    """
+    """How far a run has come: epochs with their validation, and batches of the next one."""
 
     epoch: int = 0
     step: int = 0
-    pictures: int = 0
-    loss_sum: float = 0.0
-    seconds: float = 0.0
+    pictures: int = 0  # in those batches
+    loss_sum: float = 0.0  # over those pictures
+    seconds: float = 0.0  # spent on those batches
 
     def add(self, pictures: int, loss_sum: float, seconds: float) -> None:
         """Count one more batch, with the sum of its pictures' losses."""
@@ -87,43 +69,24 @@ class Position:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A run's whole state.
+    """A run's whole state."""
 
-    Attributes:
-        arch: a key of `antbee.training.model.ARCHITECTURES`.
-        labels: sorted; a label's index is the network's output.
-        model: state dict.
-        optimizer: state dict.
-        scheduler: state dict.
-        generators: states of the random generators, by library.
-        threads: of torch on the CPU; sums come out the same only with as many.
-        precision: of the multiplications in training, `float32` or `bfloat16`.
-        views: of each training picture, where they are kept; 0 if every epoch has its own.
-        position: how far the run has come.
-        best: the best epoch so far; None before the first has ended.
-        history: every epoch so far.
-        arguments: of the command line, by name.
-        data: where the pictures came from: `antbee.training.data.Pictures.provenance`.
-        weights: where the starting weights came from: `antbee.training.weights`.
-        versions: of Python and the libraries, by name.
-    """
-
-    arch: str
-    labels: list[str]
-    model: dict[str, Tensor]
+    arch: str  # one of `antbee.training.arguments.ARCHITECTURES`
+    labels: list[str]  # sorted; a label's index is the network's output
+    model: dict[str, Tensor]  # state dicts, like the next two
     optimizer: dict[str, Any]
     scheduler: dict[str, Any]
-    generators: dict[str, Tensor]
-    threads: int
-    precision: str
-    views: int
+    generators: dict[str, Tensor]  # states of the random generators, by library
+    threads: int  # of torch on the CPU; sums come out the same only with as many
+    precision: str  # of the multiplications in training, `float32` or `bfloat16`
+    views: int  # of each training picture, where they are kept; 0 if every epoch has its own
     position: Position
-    best: Metrics | None
-    history: list[Metrics]
-    arguments: dict[str, Any]
-    data: dict[str, Any]
-    weights: dict[str, Any]
-    versions: dict[str, str]
+    best: Metrics | None  # None before the first epoch has ended
+    history: list[Metrics]  # every epoch so far
+    arguments: dict[str, Any]  # of the command line, by name
+    data: dict[str, Any]  # `antbee.training.data.Pictures.provenance`
+    weights: dict[str, Any]  # what `antbee.training.network.load_weights` returned
+    versions: dict[str, str]  # of Python and the libraries, by name
 
     @property
     def epoch(self) -> int:
@@ -134,18 +97,15 @@ class Checkpoint:
 def save_checkpoint(checkpoint: Checkpoint, *paths: Path) -> None:
     """Write a checkpoint and its checksum; a kill at any instant leaves the old one or the new.
 
-    Args:
-        checkpoint: what to write.
-        paths: where to, one after the other.
-
     Raises:
         CheckpointError: the disk is full or cannot be written to; the old one is still there.
     """
     # By way of memory, because torch's own writing turns a full disk into an error of its own.
-    contents = to_bytes(checkpoint)
+    buffer = io.BytesIO()
+    torch.save(to_state(checkpoint), buffer)
     for path in paths:
         try:
-            write_with_checksum(path, contents)
+            write_with_checksum(path, buffer.getbuffer())
         except OSError as error:
             raise CheckpointError(
                 f"{path} could not be written ({error.strerror}); "
@@ -168,28 +128,46 @@ def load_checkpoint(path: Path) -> Checkpoint:
             f"{VERSION}: use the antbee that saved it"
         )
     try:
-        return _from_state(state)
+        return from_state(state)
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path} is not a whole checkpoint: {error}") from error
 
 
-def to_bytes(checkpoint: Checkpoint) -> memoryview:
-    """Return what a checkpoint's file holds."""
+def to_state(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Return what a checkpoint's file holds: tensors and plain values."""
     fields = {
         field.name: getattr(checkpoint, field.name) for field in dataclasses.fields(Checkpoint)
     }
-    state = {"format": FORMAT, "version": VERSION, **fields}
-    state["position"] = dataclasses.asdict(checkpoint.position)
-    state["best"] = dataclasses.asdict(checkpoint.best) if checkpoint.best else None
-    state["history"] = [dataclasses.asdict(metrics) for metrics in checkpoint.history]
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    return buffer.getbuffer()
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        **fields,
+        "position": dataclasses.asdict(checkpoint.position),
+        "best": dataclasses.asdict(checkpoint.best) if checkpoint.best else None,
+        "history": [dataclasses.asdict(metrics) for metrics in checkpoint.history],
+    }
 
 
-def from_bytes(contents: Buffer) -> Checkpoint:
-    """Return the checkpoint that `to_bytes` was given, with its tensors on the CPU."""
-    return _from_state(torch.load(io.BytesIO(contents), map_location="cpu", weights_only=True))
+def from_state(state: dict[str, Any]) -> Checkpoint:
+    """Return the checkpoint that `to_state` was given.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is not whole.
+    """
+    state = _LATER | state
+    fields = {field.name: state[field.name] for field in dataclasses.fields(Checkpoint)}
+    fields["arguments"] = _LATER_ARGUMENTS | state["arguments"]
+    fields["position"] = Position(**state["position"])
+    fields["best"] = Metrics(**state["best"]) if state["best"] is not None else None
+    fields["history"] = [Metrics(**metrics) for metrics in state["history"]]
+    for name, kind in _KINDS.items():
+        if not isinstance(fields[name], kind):
+            raise TypeError(f"{name} is not a {kind.__name__}")
+    if not all(isinstance(label, str) for label in fields["labels"]):
+        raise TypeError("a label is not text")
+    if not all(isinstance(tensor, Tensor) for tensor in fields["model"].values()):
+        raise TypeError("the model is not a state dict")
+    return Checkpoint(**fields)
 
 
 def is_checkpoint(state: object) -> bool:
@@ -206,7 +184,14 @@ def load_tensors(path: Path) -> Any:  # noqa: ANN401 - whatever the file holds; 
     """
     if not path.is_file():
         raise CheckpointError(f"there is no file {path}")
-    _check_sum(path)
+    try:
+        sums, actual = recorded_sums(path), sha256_of(path)
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
+    if sums and actual not in sums:
+        raise CheckpointError(
+            f"{path} is damaged: its SHA-256 is not the one in {path.name}.sha256"
+        )
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except MemoryError:
@@ -229,36 +214,3 @@ def newest_checkpoint(saved_models: Path) -> Path:
     if not found:
         raise CheckpointError(f"there is no best.pt of a run in {saved_models}: run train.py first")
     return max(found, key=lambda path: path.parent.name)
-
-
-def _check_sum(path: Path) -> None:
-    try:
-        sums, actual = recorded_sums(path), sha256_of(path)
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
-    if sums and actual not in sums:
-        raise CheckpointError(
-            f"{path} is damaged: its SHA-256 is not the one in {path.name}.sha256"
-        )
-
-
-def _from_state(state: dict[str, Any]) -> Checkpoint:
-    state = _LATER | state
-    fields = {field.name: state[field.name] for field in dataclasses.fields(Checkpoint)}
-    fields["arguments"] = _LATER_ARGUMENTS | state["arguments"]
-    fields["position"] = Position(**state["position"])
-    fields["best"] = Metrics(**state["best"]) if state["best"] is not None else None
-    fields["history"] = [Metrics(**metrics) for metrics in state["history"]]
-    checkpoint = Checkpoint(**fields)
-    _check_kinds(checkpoint)
-    return checkpoint
-
-
-def _check_kinds(checkpoint: Checkpoint) -> None:
-    for name, kind in _KINDS.items():
-        if not isinstance(getattr(checkpoint, name), kind):
-            raise TypeError(f"{name} is not a {kind.__name__}")
-    if not all(isinstance(label, str) for label in checkpoint.labels):
-        raise TypeError("a label is not text")
-    if not all(isinstance(tensor, Tensor) for tensor in checkpoint.model.values()):
-        raise TypeError("the model is not a state dict")

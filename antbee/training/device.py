@@ -5,10 +5,10 @@ import time
 from typing import Final
 
 import torch
+from torch import distributed
 from torch.nn import functional
 
 from antbee.errors import SettingsError
-from antbee.training.team import in_team
 
 CLEARLY: Final = 1.2
 """How many times faster bfloat16 must be, which loses digits."""
@@ -27,12 +27,29 @@ def choose_device(name: str) -> torch.device:
     """
     # What is validated is what is served, which rounds no factor to ten bits.
     torch.backends.cudnn.allow_tf32 = False
+    several = distributed.is_available() and distributed.is_initialized()
+    available = ["cpu"]
+    if torch.backends.mps.is_available() and not several:
+        available.insert(0, "mps")
+    if torch.cuda.is_available():
+        available.insert(0, "cuda")
     try:
-        device = _own_gpu(torch.device(_available()[0] if name == "auto" else name))
+        device = torch.device(available[0] if name == "auto" else name)
+        if device.type == "mps" and several:
+            raise SettingsError("Apple's GPUs cannot train in several processes: give --device cpu")
+        if device.type == "cuda" and device.index is None and "LOCAL_RANK" in os.environ:
+            rank, count = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+            if count <= rank:
+                raise SettingsError(
+                    f"each process needs a GPU of its own, and here are {count}: "
+                    "start as many processes, or give --device cpu"
+                )
+            device = torch.device("cuda", rank)
+            torch.cuda.set_device(device)  # NCCL asks for it
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise SettingsError(
-            f"torch cannot use the device {name!r} here; it can use {', '.join(_available())}"
+            f"torch cannot use the device {name!r} here; it can use {', '.join(available)}"
         ) from error
     return device
 
@@ -48,56 +65,30 @@ def choose_precision(device: torch.device) -> str:
     if device.type == "cuda":
         faster = torch.cuda.is_bf16_supported(including_emulation=False)
     elif device.type == "cpu" and any(map(torch.cpu.get_capabilities().get, _BFLOAT16)):
-        exact, rounded = _time_precisions()
+        exact, rounded = time_precisions()
         faster = exact > CLEARLY * rounded
     else:
         faster = False
     return "bfloat16" if faster else "float32"
 
 
-def _time_precisions() -> tuple[float, float]:
+def time_precisions() -> tuple[float, float]:
     """Seconds of a ResNet's most frequent convolution, there and back: float32's and bfloat16's."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # of several, one may wait long for a core that others use
-    try:
-        rounds = [
-            [_seconds(dtype) for dtype in (torch.float32, torch.bfloat16)] for _ in range(TRIES)
-        ]
-    finally:
-        torch.set_num_threads(threads)
-    exact, rounded = map(min, zip(*rounds, strict=True))
-    return exact, rounded
-
-
-def _seconds(dtype: torch.dtype) -> float:
     features, weight = (
         torch.ones(shape).to(memory_format=torch.channels_last).requires_grad_()
         for shape in ((4, 256, 14, 14), (256, 256, 3, 3))
     )
-    began = time.perf_counter()
-    with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
-        convolved = functional.conv2d(features, weight, padding=1)
-    convolved.float().sum().backward()  # type: ignore[no-untyped-call]
-    return time.perf_counter() - began
-
-
-def _own_gpu(device: torch.device) -> torch.device:
-    if device.type == "mps" and in_team():
-        raise SettingsError("Apple's GPUs cannot train in a team: give --device cpu")
-    if device.type != "cuda" or device.index is not None or "LOCAL_RANK" not in os.environ:
-        return device
-    rank, count = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
-    if count <= rank:
-        raise SettingsError(
-            f"each process needs a GPU of its own, and here are {count}: "
-            "start as many processes, or give --device cpu"
-        )
-    device = torch.device("cuda", rank)
-    torch.cuda.set_device(device)  # NCCL asks for it
-    return device
-
-
-def _available() -> list[str]:
-    cuda = ["cuda"] if torch.cuda.is_available() else []
-    mps = ["mps"] if torch.backends.mps.is_available() and not in_team() else []
-    return [*cuda, *mps, "cpu"]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # of several, one may wait long for a core that others use
+    seconds: dict[torch.dtype, list[float]] = {torch.float32: [], torch.bfloat16: []}
+    try:
+        for _ in range(TRIES):
+            for dtype, times in seconds.items():
+                began = time.perf_counter()
+                with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+                    convolved = functional.conv2d(features, weight, padding=1)
+                convolved.float().sum().backward()  # type: ignore[no-untyped-call]
+                times.append(time.perf_counter() - began)
+    finally:
+        torch.set_num_threads(threads)
+    return min(seconds[torch.float32]), min(seconds[torch.bfloat16])

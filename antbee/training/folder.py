@@ -48,7 +48,7 @@ def remember_launch(folder: Path) -> None:
         (folder / LAUNCH).write_text(launch)
 
 
-def started_again(out: Path) -> Path | None:
+def restarted_run(out: Path) -> Path | None:
     """`last.pt` of the run that this torchrun began before a process of it died, if one did."""
     if int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) == 0:
         return None
@@ -74,19 +74,15 @@ def locked(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise CheckpointError(f"{folder} cannot be opened: {error.strerror}") from error
     try:
-        _lock(descriptor, folder)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise CheckpointError(f"another process is training in {folder}") from error
+        except OSError as error:
+            raise CheckpointError(f"{folder} cannot be locked: {error.strerror}") from error
         yield
     finally:
         os.close(descriptor)
-
-
-def _lock(descriptor: int, folder: Path) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise CheckpointError(f"another process is training in {folder}") from error
-    except OSError as error:
-        raise CheckpointError(f"{folder} cannot be locked: {error.strerror}") from error
 
 
 def write_metrics(folder: Path, history: Iterable[Metrics]) -> None:

@@ -1,10 +1,14 @@
 """A run: epochs of training and validation, saved so that it can stop anywhere and go on."""
 
 import dataclasses
+import math
+import platform
 import shlex
+import shutil
 import time
-from contextlib import nullcontext
-from functools import partial
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -12,98 +16,204 @@ import torch
 
 from antbee.ahead import open_pool
 from antbee.command import Bar, say
+from antbee.errors import DataError, SettingsError
 from antbee.files import remove_temporaries
+from antbee.training.arguments import SCHEDULES
 from antbee.training.batches import count_batches
 from antbee.training.checkpoint import (
     Checkpoint,
     Metrics,
     Position,
+    load_checkpoint,
     save_checkpoint,
 )
-from antbee.training.data import Pictures
-from antbee.training.feed import Feed, Plan
-from antbee.training.folder import BEST, LAST, METRICS, locked, write_metrics
-from antbee.training.loop import Learner, LearnerState, Recipe
-from antbee.training.model import build_model
-from antbee.training.team import ALONE, Team
-from antbee.training.tensorboard import Curves
+from antbee.training.data import Pictures, describe_change
+from antbee.training.device import choose_precision
+from antbee.training.distributed import SINGLE, ProcessGroup
+from antbee.training.features import Features, count_views
+from antbee.training.folder import (
+    BEST,
+    LAST,
+    METRICS,
+    locked,
+    make_folder,
+    remember_launch,
+    write_metrics,
+)
+from antbee.training.learner import Hyperparameters, Learner
+from antbee.training.network import build_model, choose_stage, load_weights
+from antbee.training.tensorboard import add_epoch, open_curves
 from antbee.training.terminal import Stop
+
+
+def begin_run(
+    out: Path,
+    arguments: dict[str, Any],
+    pictures: Pictures,
+    device: torch.device,
+    group: ProcessGroup = SINGLE,
+) -> "Run":
+    """Begin a run in a new folder of `out`, its first state saved.
+
+    The main process's folder, starting weights and precision are everybody's.
+
+    Raises:
+        CheckpointError: the weights cannot be had, or nothing can be saved.
+        DataError: the main process has other pictures.
+        SettingsError: the arguments do not go together.
+    """
+    _check_shares(arguments, pictures, group)
+    data = group.broadcast_object(pictures.provenance)
+    if change := describe_change(data, pictures.provenance):
+        raise DataError(
+            f"the pictures here are not those of the first process: {change}; "
+            "give every machine the same"
+        )
+
+    torch.manual_seed(arguments["seed"])
+    model = build_model(arguments["arch"], len(pictures.labels))
+    weights, precision, threads = group.broadcast_object(
+        (
+            load_weights(model, arguments["arch"], arguments["weights"]),
+            choose_precision(device),
+            torch.get_num_threads(),
+        )
+        if group.is_main
+        else ({}, "", 0)
+    )
+    group.broadcast(model.state_dict().values())
+    torch.set_num_threads(threads)
+    freeze = choose_stage(arguments["freeze"], weights.get("missing"))
+    given = {name: value for name, value in arguments.items() if value is not None}
+    schedule = SCHEDULES["whole" if freeze == "none" else "frozen"]
+    arguments = arguments | schedule | given | {"freeze": freeze}
+
+    learner = Learner(model, device, make_hyperparameters(arguments, pictures, precision), group)
+    views = count_views(
+        learner.sample_features().nbytes,
+        len(pictures.train),
+        arguments["epochs"],
+        group.local_size,
+    )
+    checkpoint = Checkpoint(
+        arch=arguments["arch"],
+        labels=pictures.labels,
+        **learner.state(),
+        generators={"torch": torch.get_rng_state()},
+        threads=threads,
+        precision=precision,
+        views=int(group.min(views)),
+        position=Position(),
+        best=None,
+        history=[],
+        arguments=arguments,
+        data=pictures.provenance,
+        weights=weights,
+        versions={
+            "python": platform.python_version(),
+            "torch": str(torch.__version__),
+            **{name: version(name) for name in ("torchvision", "numpy", "pillow")},
+        },
+    )
+    folder = out
+    if group.is_main:
+        folder = make_folder(out, checkpoint.arch)
+        try:
+            save_checkpoint(checkpoint, folder / LAST)
+            remember_launch(folder)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)  # a run without a state is no run
+            raise
+    return Run(folder, checkpoint, learner, pictures)
+
+
+def resume_run(
+    path: Path,
+    checkpoint: Checkpoint,
+    pictures: Pictures,
+    device: torch.device,
+    group: ProcessGroup = SINGLE,
+) -> "Run":
+    """Go on from a checkpoint, which lies at `path`, in its own folder.
+
+    Raises:
+        CheckpointError: the best epoch's file is gone or damaged, or the checkpoint's parts are of
+            different networks.
+        DataError: the pictures are not those that the run began with.
+        SettingsError: there are more processes than pictures in a batch.
+    """
+    if change := describe_change(checkpoint.data, pictures.provenance):
+        raise DataError(
+            f"the pictures changed since the run began: {change}; "
+            "put them back, or begin another run without -c"
+        )
+    _check_shares(checkpoint.arguments, pictures, group)
+    if checkpoint.best and group.is_main:
+        load_checkpoint(path.parent / BEST)
+    model = build_model(checkpoint.arch, len(pictures.labels))
+    parameters = make_hyperparameters(checkpoint.arguments, pictures, checkpoint.precision)
+    learner = Learner(model, device, parameters, group)
+    learner.restore(checkpoint.model, checkpoint.optimizer, checkpoint.scheduler)
+    torch.set_rng_state(checkpoint.generators["torch"])
+    if checkpoint.threads != torch.get_num_threads():
+        say(
+            f"computing on {checkpoint.threads} CPU threads, as the run began, "
+            "so that its sums come out alike"
+        )
+    torch.set_num_threads(checkpoint.threads)
+    return Run(path.parent, checkpoint, learner, pictures)
+
+
+def _check_shares(arguments: dict[str, Any], pictures: Pictures, group: ProcessGroup) -> None:
+    count = len(pictures.train)
+    smallest = count // count_batches(count, arguments["batch_size"])
+    if smallest < group.size:
+        raise SettingsError(
+            f"a batch of {smallest} pictures cannot be shared by {group.size} processes: "
+            "give a larger --batch-size, or start fewer"
+        )
+
+
+def make_hyperparameters(
+    arguments: dict[str, Any], pictures: Pictures, precision: str
+) -> Hyperparameters:
+    """Gather what training depends on, through all its epochs."""
+    steps = arguments["epochs"] * count_batches(len(pictures.train), arguments["batch_size"])
+    return Hyperparameters(arguments["lr"], steps, precision, arguments["freeze"])
 
 
 class Run:
     """Training from a checkpoint on; a new run is one that goes on from its beginning.
 
     Args:
-        folder: of the run; files are saved there.
+        folder: of the run; the main process saves its files there.
         checkpoint: the state to go on from.
+        learner: in that state.
         pictures: those that the checkpoint was made with.
-        device: where to train.
-        team: with whom; the leader alone writes files.
     """
 
     def __init__(
-        self,
-        folder: Path,
-        checkpoint: Checkpoint,
-        pictures: Pictures,
-        device: torch.device,
-        team: Team = ALONE,
+        self, folder: Path, checkpoint: Checkpoint, learner: Learner, pictures: Pictures
     ) -> None:
         self.folder = folder
+        self.pictures = pictures
         self.position = checkpoint.position
         self.best = checkpoint.best
         self.history = checkpoint.history
         # Without the tensors, which are the learner's from here on.
         self._start = dataclasses.replace(checkpoint, model={}, optimizer={}, scheduler={})
-        self._pictures = pictures
+        self._learner = learner
+        self._group = learner.group
         self._epochs: int = checkpoint.arguments["epochs"]
-        self._patience: int | None = checkpoint.arguments["patience"]
-        self._plan = Plan(
-            checkpoint.arguments["seed"], checkpoint.arguments["batch_size"], checkpoint.views
-        )
-        model = build_model(checkpoint.arch, len(pictures.labels))
-        recipe = make_recipe(checkpoint.arguments, pictures, checkpoint.precision)
-        self._team = team
-        self._curves: Curves | None = None
-        self._learner = Learner(model, device, recipe, team)
-        self._learner.restore(
-            LearnerState(
-                model=checkpoint.model,
-                optimizer=checkpoint.optimizer,
-                scheduler=checkpoint.scheduler,
-            )
-        )
-        torch.set_rng_state(checkpoint.generators["torch"])
-        _use_threads(checkpoint.threads)
 
     @property
     def summary(self) -> str:
         """How it trains, in a line: what was settled when it began."""
-        frozen, views = self._start.arguments["freeze"], self._plan.views
-        return ", ".join(
-            [
-                "nothing frozen" if frozen == "none" else f"frozen as far as {frozen}",
-                f"{views} views of each picture" if views else "new views in every epoch",
-                f"{self._epochs} epoch(s)",
-                self._start.precision,
-                f"{self._start.threads} thread(s)",
-            ]
-        )
-
-    @property
-    def device(self) -> torch.device:
-        """Where it trains."""
-        return self._learner.device
-
-    @property
-    def pictures(self) -> Pictures:
-        """What it trains and validates on."""
-        return self._pictures
-
-    @property
-    def best_file(self) -> Path:
-        """The checkpoint of the best epoch, once there is one."""
-        return self.folder / BEST
+        freeze, views = self._start.arguments["freeze"], self._start.views
+        frozen = "nothing frozen" if freeze == "none" else f"frozen as far as {freeze}"
+        seen = f"{views} views of each picture" if views else "new views in every epoch"
+        computed = f"{self._start.precision}, {self._start.threads} thread(s)"
+        return f"{frozen}, {seen}, {self._epochs} epoch(s), {computed}"
 
     def train(self, stop: Stop, *, tensorboard: bool = False) -> None:
         """Train to the last epoch.
@@ -121,97 +231,92 @@ class Run:
         """
         if self.position.epoch == self._epochs:
             say(f"the run is complete: {self._epochs} epochs")
-        with locked(self.folder) if self._team.leads else nullcontext():
-            if self._team.leads:
+        settings, alone = self._start.arguments, self._group.size == 1
+        # One process must not leave the others waiting: together they stop between steps only.
+        check = stop.check if alone else lambda: None
+        with ExitStack() as stack:
+            curves = None
+            if self._group.is_main:
+                stack.enter_context(locked(self.folder))
                 remove_temporaries(*(self.folder / name for name in (LAST, BEST, METRICS)))
                 write_metrics(self.folder, self.history)
-                self._curves = Curves(self.folder, self.history) if tensorboard else None
+                if tensorboard:
+                    curves = stack.enter_context(closing(open_curves(self.folder, self.history)))
+            pool = stack.enter_context(open_pool())
+            features = Features(
+                self._learner,
+                self.pictures,
+                pool,
+                check,
+                seed=settings["seed"],
+                size=settings["batch_size"],
+                views=self._start.views,
+            )
             try:
-                self._train_epochs(stop)
+                while self.position.epoch < self._epochs:
+                    best = self.best.epoch if self.best else self.position.epoch
+                    if self.position.epoch - best >= (settings["patience"] or math.inf):
+                        say(
+                            f"stopping early: {settings['patience']} epochs were no better "
+                            f"than {best}"
+                        )
+                        break
+                    self._train_epoch(features, stop)
+                    metrics = self._validate_epoch(features, check)
+                    if curves:
+                        add_epoch(curves, metrics)
             except KeyboardInterrupt:
                 self.save(LAST)
-                say(f"saved; to go on: {self._command()} -c {shlex.quote(str(self.folder / LAST))}")
+                again = "python train.py" if alone else "as before, with torchrun, and"
+                say(f"saved; to go on: {again} -c {shlex.quote(str(self.folder / LAST))}")
                 raise
-            finally:
-                if self._curves:
-                    self._curves.close()
 
     def save(self, *names: str) -> None:
         """Write the state of this moment to files of these names."""
-        if not self._team.leads:
-            return
-        checkpoint = dataclasses.replace(
-            self._start,
-            **self._learner.state(),
-            generators={"torch": torch.get_rng_state()},
-            position=self.position,
-            best=self.best,
-            history=self.history,
-        )
-        save_checkpoint(checkpoint, *(self.folder / name for name in names))
+        if self._group.is_main:
+            checkpoint = dataclasses.replace(
+                self._start,
+                **self._learner.state(),
+                generators={"torch": torch.get_rng_state()},
+                position=self.position,
+                best=self.best,
+                history=self.history,
+            )
+            save_checkpoint(checkpoint, *(self.folder / name for name in names))
 
-    def _train_epochs(self, stop: Stop) -> None:
-        with open_pool() as pool:
-            check = partial(self._check, stop)
-            feed = Feed(self._learner, self._pictures, self._plan, pool, check)
-            while self.position.epoch < self._epochs and not self._lost_patience():
-                self._train_epoch(feed, stop)
-                self._end_epoch(*self._validate(feed, stop))
-
-    def _command(self) -> str:
-        return "python train.py" if self._team.size == 1 else "as before, with torchrun, and"
-
-    def _lost_patience(self) -> bool:
-        if self._patience is None or self.best is None:
-            return False
-        lost = self.position.epoch - self.best.epoch >= self._patience
-        if lost:
-            say(f"stopping early: {self._patience} epochs were no better than {self.best.epoch}")
-        return lost
-
-    def _train_epoch(self, feed: Feed, stop: Stop) -> None:
-        place, total = self.position, len(self._pictures.train)
-        with Bar(self._title("train"), total, done=place.pictures) as bar:
+    def _train_epoch(self, features: Features, stop: Stop) -> None:
+        place = self.position
+        title = f"epoch {place.epoch + 1}/{self._epochs} train"
+        with Bar(title, len(self.pictures.train), done=place.pictures) as bar:
             before = time.perf_counter()
-            for batch, whole in feed.train(place.epoch, place.step):
-                self._agree(stop)
-                loss_sum = self._team.sum(self._learner.train(batch, whole))[0]
+            for batch in features.train(place.epoch, place.step):
+                loss = self._learner.train(batch)
+                loss_sum, count, stopping = self._group.sum(loss, len(batch[1]), stop.requested)
                 before, seconds = time.perf_counter(), time.perf_counter() - before
-                place.add(whole, loss_sum, seconds)
+                place.add(int(count), loss_sum, seconds)
                 bar.set_postfix(loss=f"{place.loss_sum / place.pictures:.3f}", refresh=False)
-                bar.update(whole)
+                bar.update(int(count))
+                if stopping:
+                    raise KeyboardInterrupt
 
-    def _validate(self, feed: Feed, stop: Stop) -> tuple[float, float, float]:
-        """Return the mean loss, the share that is right, and the seconds that it took."""
-        count, began = len(self._pictures.val), time.perf_counter()
+    def _validate_epoch(self, features: Features, check: Callable[[], None]) -> Metrics:
+        """Measure what the epoch came to, save it, and say it."""
+        place, total, began = self.position, len(self.pictures.val), time.perf_counter()
         loss_sum, right = 0.0, 0.0
-        with Bar(self._title("validate"), count) as bar:
-            for batch in feed.val():
-                self._check(stop)
+        self._learner.share_statistics()
+        with Bar(f"epoch {place.epoch + 1}/{self._epochs} validate", total) as bar:
+            for batch in features.val():
+                check()
                 loss, hits = self._learner.validate(batch)
                 loss_sum, right = loss_sum + loss, right + hits
-                bar.update(len(batch[1]) * self._team.size)
-        loss_sum, right = self._team.sum(loss_sum, right)
-        return loss_sum / count, right / count, time.perf_counter() - began
-
-    def _check(self, stop: Stop) -> None:
-        # One process must not leave the others waiting, so a team stops between batches only.
-        if self._team.size == 1:
-            stop.check()
-
-    def _agree(self, stop: Stop) -> None:
-        self._check(stop)
-        if self._team.sum(stop.requested)[0]:
-            raise KeyboardInterrupt
-
-    def _end_epoch(self, val_loss: float, val_top1: float, val_seconds: float) -> None:
-        place = self.position
+                bar.update(len(batch[1]) * self._group.size)
+        loss_sum, right = self._group.sum(loss_sum, right)
         metrics = Metrics(
             epoch=place.epoch + 1,
             train_loss=place.loss_sum / place.pictures,
-            val_loss=val_loss,
-            val_top1=val_top1,
-            seconds=place.seconds + val_seconds,
+            val_loss=loss_sum / total,
+            val_top1=right / total,
+            seconds=place.seconds + time.perf_counter() - began,
             pictures_per_second=place.pictures / place.seconds,
         )
         self.history = [*self.history, metrics]
@@ -221,14 +326,10 @@ class Run:
             self.best = metrics
         # The best first: a run that goes on from last.pt does not come by this epoch again.
         self.save(*([BEST, LAST] if improved else [LAST]))
-        if self._team.leads:
+        if self._group.is_main:
             write_metrics(self.folder, self.history)
-        if self._curves:
-            self._curves.add(metrics)
         say(describe(metrics, self._epochs) + ("  best" if improved else ""))
-
-    def _title(self, what: str) -> str:
-        return f"epoch {self.position.epoch + 1}/{self._epochs} {what}"
+        return metrics
 
 
 def is_better(metrics: Metrics, best: Metrics) -> bool:
@@ -244,15 +345,3 @@ def describe(metrics: Metrics, epochs: int) -> str:
         f"  top-1 {metrics.val_top1:6.1%}  {metrics.pictures_per_second:.0f} pictures/s"
         f"  {metrics.seconds:.1f} s"
     )
-
-
-def _use_threads(count: int) -> None:
-    if count != torch.get_num_threads():
-        say(f"computing on {count} CPU threads, as the run began, so that its sums come out alike")
-    torch.set_num_threads(count)
-
-
-def make_recipe(arguments: dict[str, Any], pictures: Pictures, precision: str) -> Recipe:
-    """Gather what training depends on, through all its epochs."""
-    steps = arguments["epochs"] * count_batches(len(pictures.train), arguments["batch_size"])
-    return Recipe(arguments["lr"], steps, precision, arguments["freeze"])

@@ -20,35 +20,6 @@ _NAMES: Final = {
 }
 
 
-class Curves:
-    """Writes every epoch as it ends, and those before anew, so that no epoch is there twice.
-
-    Args:
-        folder: of the run.
-        history: the epochs so far.
-
-    Raises:
-        SettingsError: TensorBoard is not installed.
-    """
-
-    def __init__(self, folder: Path, history: Sequence[Metrics]) -> None:
-        writer = load_writer()
-        shutil.rmtree(folder / FOLDER, ignore_errors=True)
-        self._writer = writer(str(folder / FOLDER))
-        for metrics in history:
-            self.add(metrics)
-
-    def add(self, metrics: Metrics) -> None:
-        """Write an epoch."""
-        for name, title in _NAMES.items():
-            self._writer.add_scalar(title, getattr(metrics, name), metrics.epoch)
-        self._writer.flush()
-
-    def close(self) -> None:
-        """Let go of the file."""
-        self._writer.close()
-
-
 def load_writer() -> "type[SummaryWriter]":
     """Load TensorBoard, which few ask for.
 
@@ -62,3 +33,19 @@ def load_writer() -> "type[SummaryWriter]":
             "--tensorboard needs TensorBoard: pip install tensorboard, or leave it out"
         ) from error
     return SummaryWriter
+
+
+def open_curves(folder: Path, history: Sequence[Metrics]) -> "SummaryWriter":
+    """Write the epochs so far anew, so that none is there twice; `add_epoch` writes the others."""
+    shutil.rmtree(folder / FOLDER, ignore_errors=True)
+    writer = load_writer()(str(folder / FOLDER))
+    for metrics in history:
+        add_epoch(writer, metrics)
+    return writer
+
+
+def add_epoch(writer: "SummaryWriter", metrics: Metrics) -> None:
+    """Write an epoch, for whoever is watching."""
+    for name, title in _NAMES.items():
+        writer.add_scalar(title, getattr(metrics, name), metrics.epoch)
+    writer.flush()

@@ -11,7 +11,7 @@ from antbee.artifact import HEAD, ONNX, WEIGHTS, PackedModel, read_model, write_
 from antbee.packing.gate import compare
 from antbee.packing.pack import export_onnx, export_weights
 from antbee.predictor import load_predictor
-from antbee.training.model import build_model
+from antbee.training.network import build_model
 
 
 def _shape(value: onnx.ValueInfoProto) -> list[int | str]:

@@ -10,7 +10,8 @@ from antbee.artifact import PackedModel
 from antbee.errors import DataError
 from antbee.images import read_array
 from antbee.packing.samples import Validation, calibration_arrays, spread
-from antbee.training.data import Picture, Pictures, check_pictures
+from antbee.training.check import check_pictures
+from antbee.training.data import Picture, Pictures
 from tests.conftest import encode, noise
 
 MODEL = PackedModel("resnet18", ("a", "b"), "onnx")

@@ -22,7 +22,7 @@ from bentoml.exceptions import BentoMLException
 from antbee.artifact import ONNX, WEIGHTS, PackedModel
 from antbee.packing import pack
 from antbee.training.checkpoint import Checkpoint, Metrics, Position, save_checkpoint
-from antbee.training.model import build_model
+from antbee.training.network import build_model
 from save_to_bento import main
 from tests.conftest import LABELS, REPOSITORY, Server, StartServer, encode, environment, noise
 

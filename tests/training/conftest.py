@@ -1,25 +1,32 @@
-"""Small data sets, runs of train.py in processes of their own, and one finished run to look at."""
+"""Small data sets, a network that trains in a blink, and finished runs to look at."""
 
+import io
 import json
-import resource
+import os
 import shutil
-import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import torchvision.models
 from PIL import ImageDraw
+from torch import nn
 
 from antbee.training.checkpoint import Checkpoint, Metrics, Position, load_checkpoint
-from antbee.training.model import build_model
+from antbee.training.network import build_model
 from tests.conftest import REPOSITORY, encode, noise
+from tests.training.tiny import TinyResNet
+from train import main
 
 LABELS = ("circle", "square")
 TIMES = ("seconds", "pictures_per_second")
 """What differs between two runs that are otherwise the same."""
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+"""Of real processes: as many threads as the tests have, or their sums would differ."""
 
 
 def make_data(folder: Path, train: int = 6, val: int = 2, labels: Sequence[str] = LABELS) -> Path:
@@ -43,42 +50,60 @@ def draw_picture(path: Path, round_: bool) -> None:
     path.write_bytes(encode(image))
 
 
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    # Sums depend on how many there are, and other tests of this process want others.
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every ResNet-18 of this test be a tiny one."""
+    monkeypatch.setattr(torchvision.models, "resnet18", TinyResNet)
+
+
+@pytest.fixture
+def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let training write no report."""
+    monkeypatch.setattr("antbee.training.report.try_report", lambda *_: None)
+
+
+def train(*arguments: str | Path) -> Path:
+    """Train in this process, and return the run's folder."""
+    out = io.StringIO()
+    with redirect_stdout(out):
+        assert main(list(map(str, arguments))) == 0
+    (line,) = out.getvalue().splitlines()
+    return Path(line).parent
+
+
 def train_command(*arguments: str | Path) -> list[str]:
-    """Return the command line of train.py, with what every test here gives."""
+    """Return the command line of train.py in a process of its own."""
     return [sys.executable, str(REPOSITORY / "train.py"), *map(str, arguments)]
 
 
-def run_train(
-    *arguments: str | Path,
-    folder: Path = REPOSITORY,
-    environment: dict[str, str] | None = None,
-    largest_file: int = resource.RLIM_INFINITY,
-) -> subprocess.CompletedProcess[str]:
-    """Run train.py to its end in a process of its own, on a disk that takes files up to a size."""
-    hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
-    resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, hard))  # the child inherits it
-    try:
-        return subprocess.run(
-            train_command(*arguments),
-            cwd=folder,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
-
-
-def random_start(data: Path, out: Path, *more: str | Path) -> list[str | Path]:
+def random_start(data: Path, out: Path, *more: str | Path) -> list[str]:
     """Return the arguments of a short run from random weights."""
-    return ["--data", data, "--out", out, "--weights", "none", "--batch-size", "4", *more]
+    fixed = ("--data", data, "--out", out, "--weights", "none", "--batch-size", "4")
+    return list(map(str, (*fixed, *more)))
 
 
-def weights(folder: Path) -> dict[str, bytes]:
-    """Return the last state's tensors, as bytes that can be compared."""
-    model = load_checkpoint(folder / "last.pt").model
-    return {name: tensor.numpy().tobytes() for name, tensor in model.items()}
+def assert_one_line(error: str, *words: str) -> None:
+    """Hold what a failed command said to one line that has these words."""
+    line = error.splitlines()[-1]
+    assert line.startswith("error: ")
+    assert all(word in line for word in words), line
+    assert "Traceback" not in error
+
+
+def assert_same_run(expected: Path, actual: Path) -> None:
+    """Compare two runs' weights and metrics, bit for bit, and their best epochs."""
+    assert measured(expected) == measured(actual)
+    for name in ("last.pt", "best.pt"):
+        one, other = (load_checkpoint(folder / name) for folder in (expected, actual))
+        assert one.epoch == other.epoch
+        assert one.model.keys() == other.model.keys()
+        assert all(torch.equal(one.model[name], other.model[name]) for name in one.model)
 
 
 def measured(folder: Path) -> list[dict[str, float]]:
@@ -95,17 +120,26 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Path:
-    """Return the folder of a run of three epochs that nothing interrupted and no test changes."""
-    out = tmp_path_factory.mktemp("finished")
-    run = run_train(*random_start(data, out, "--epochs", "3"))
-    assert run.returncode == 0, run.stderr
-    return Path(run.stdout.splitlines()[-1]).parent
+    """Return the folder of a tiny network's run that nothing interrupted and no test changes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torchvision.models, "resnet18", TinyResNet)
+        torch.set_num_threads(1)
+        return train(*random_start(data, tmp_path_factory.mktemp("finished"), "--epochs", "3"))
 
 
 @pytest.fixture
 def copied(finished: Path, tmp_path: Path) -> Path:
     """Return a copy of the finished run's folder."""
     return shutil.copytree(finished, tmp_path / finished.name)
+
+
+@pytest.fixture(scope="session")
+def resnet18_run(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Iterator[Path]:
+    """Yield the folder of a real ResNet-18's run of two epochs, for real processes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("antbee.training.report.try_report", lambda *_: None)
+        torch.set_num_threads(1)
+        yield train(*random_start(data, tmp_path_factory.mktemp("resnet18"), "--epochs", "2"))
 
 
 @pytest.fixture
@@ -140,7 +174,7 @@ def checkpoint() -> Checkpoint:
 
 
 @pytest.fixture
-def network() -> torch.nn.Module:
+def network() -> nn.Module:
     """Build a ResNet-18 for two labels."""
     torch.manual_seed(0)
     return build_model("resnet18", len(LABELS))

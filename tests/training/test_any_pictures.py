@@ -11,7 +11,7 @@ from PIL import Image
 from antbee.ahead import open_pool
 from antbee.images import to_array
 from antbee.training.batches import val_batches
-from antbee.training.data import check_pictures
+from antbee.training.check import check_pictures
 from tests.conftest import encode, noise
 from tests.training.conftest import make_data, random_start
 from tests.training.folders import fill
@@ -19,6 +19,8 @@ from train import main
 
 SEEN = noise(40, 30)
 """What a person sees of all the pictures that can be seen."""
+
+quick = pytest.mark.usefixtures("tiny", "no_report")
 
 
 def rotated() -> bytes:
@@ -117,6 +119,7 @@ def bad_pictures() -> dict[str, tuple[bytes, str]]:
     }
 
 
+@quick
 def test_odd_pictures_are_trained_on_and_bad_ones_left_out(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -127,7 +130,7 @@ def test_odd_pictures_are_trained_on_and_bad_ones_left_out(
         for name, contents in (odd | {name: bad[name][0] for name in bad}).items():
             (data / split / "circle" / name).write_bytes(contents)
 
-    code = main(list(map(str, random_start(data, tmp_path / "out", "--epochs", "1"))))
+    code = main(random_start(data, tmp_path / "out", "--epochs", "1"))
 
     said = capsys.readouterr().err
     assert code == 0, said
@@ -136,6 +139,7 @@ def test_odd_pictures_are_trained_on_and_bad_ones_left_out(
         assert f"left out train/circle/{name}: {reason}" in said
 
 
+@quick
 def test_many_labels_are_trained_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A run with twenty labels comes to its end, and warned of their few pictures at its start."""
     labels = [f"label{number:02}" for number in range(20)]
@@ -143,7 +147,7 @@ def test_many_labels_are_trained_on(tmp_path: Path, capsys: pytest.CaptureFixtur
         tmp_path / "data", {f"{split}/{label}": 1 for split in ("train", "val") for label in labels}
     )
 
-    code = main(list(map(str, random_start(data, tmp_path / "out", "--epochs", "1"))))
+    code = main(random_start(data, tmp_path / "out", "--epochs", "1"))
 
     lines = capsys.readouterr().err.splitlines()
     warned, began = (

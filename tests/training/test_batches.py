@@ -2,6 +2,7 @@
 
 import itertools
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from antbee.training.batches import (
     LARGEST,
     SIZE,
     Batch,
+    Cache,
     augment,
     in_order,
     shuffle,
@@ -22,7 +24,6 @@ from antbee.training.batches import (
     val_batches,
 )
 from antbee.training.data import Picture, find_pictures
-from antbee.training.shelf import Shelf
 from tests.conftest import encode, noise
 
 KEY = (0, 3)
@@ -81,8 +82,8 @@ def test_a_batch_is_the_same_however_it_is_read(pictures: list[Picture]) -> None
     """Order and augmentation do not depend on who reads the pictures, nor on what is kept."""
     order = shuffle(len(pictures), 5, KEY)
     with ThreadPoolExecutor(1) as one, ThreadPoolExecutor(4) as four:
-        expected = list(train_batches(one, pictures, order, KEY, Shelf(0)))
-        actual = list(train_batches(four, pictures, order, KEY, Shelf(2**30)))
+        expected = list(train_batches(one, pictures, order, KEY, Cache(0)))
+        actual = list(train_batches(four, pictures, order, KEY, Cache(2**30)))
 
     assert_same(expected, actual)
 
@@ -91,8 +92,8 @@ def test_an_epoch_can_begin_in_its_middle(pictures: list[Picture]) -> None:
     """The batches that are left are those that would have come."""
     order = shuffle(len(pictures), 4, KEY)
     with ThreadPoolExecutor(2) as pool:
-        whole = list(train_batches(pool, pictures, order, KEY, Shelf(0)))
-        rest = list(train_batches(pool, pictures, order[2:], KEY, Shelf(0)))
+        whole = list(train_batches(pool, pictures, order, KEY, Cache(0)))
+        rest = list(train_batches(pool, pictures, order[2:], KEY, Cache(0)))
 
     assert_same(whole[2:], rest)
 
@@ -101,7 +102,7 @@ def test_every_epoch_augments_in_its_own_way(pictures: list[Picture]) -> None:
     """The same picture looks another way in another epoch."""
     with ThreadPoolExecutor(2) as pool:
         first, second = (
-            next(train_batches(pool, pictures, [[0]], (0, e), Shelf(0))) for e in (0, 1)
+            next(train_batches(pool, pictures, [[0]], (0, e), Cache(0))) for e in (0, 1)
         )
 
     assert not torch.equal(first[0], second[0])
@@ -111,11 +112,11 @@ def test_what_is_kept_of_a_large_picture_is_large_enough(tmp_path: Path) -> None
     """Of a picture of 12 megapixels the smallest part that is cut out is not enlarged."""
     path = tmp_path / "large.png"
     path.write_bytes(encode(Image.linear_gradient("L").resize((4000, 3000)), "PNG"))
-    shelf: Shelf[Image.Image] = Shelf(2**30)
+    cache: Cache[Image.Image] = Cache(2**30)
     with ThreadPoolExecutor(1) as pool:
-        list(train_batches(pool, [Picture(path, 0)], [[0]], KEY, shelf))
+        list(train_batches(pool, [Picture(path, 0)], [[0]], KEY, cache))
 
-    kept = shelf.get(0, lambda: pytest.fail("nothing was kept"), lambda _: 0)
+    kept = cache.get(0, lambda: pytest.fail("nothing was kept"), lambda _: 0)
     assert LARGEST <= min(kept.size) < 2 * LARGEST
 
 
@@ -135,6 +136,38 @@ def test_a_picture_that_vanishes_is_named(tmp_path: Path) -> None:
 
     with ThreadPoolExecutor(1) as pool, pytest.raises(DataError, match=r"gone\.jpg can no longer"):
         list(val_batches(pool, gone, [[0]]))
+
+
+def test_what_fits_is_made_once() -> None:
+    """What was made once comes back as the same thing."""
+    cache: Cache[bytes] = Cache(10)
+    first = cache.get("a", lambda: bytes(6), len)
+
+    again = cache.get("a", lambda: pytest.fail("made twice"), len)
+
+    assert again is first
+    assert "a" in cache
+
+
+def test_what_does_not_fit_is_not_kept() -> None:
+    """A full cache keeps what it has, hands on what is too large, and takes what still fits."""
+    cache: Cache[bytes] = Cache(10)
+
+    for key, size in (("a", 6), ("b", 5), ("c", 4), ("d", 1)):
+        assert len(cache.get(key, partial(bytes, size), len)) == size
+
+    assert [key in cache for key in "abcd"] == [True, False, True, False]
+
+
+def test_threads_do_not_fill_a_cache_twice() -> None:
+    """The same thing made by several threads at once takes its room once."""
+    cache: Cache[bytes] = Cache(10)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: cache.get("a", lambda: bytes(5), len), range(100)))
+
+    cache.get("b", lambda: bytes(5), len)
+
+    assert "b" in cache
 
 
 def assert_same(expected: list[Batch], actual: list[Batch]) -> None:

@@ -1,15 +1,20 @@
 """What happens after training: the question on a terminal, and starting the packing."""
 
+import io
 import os
 import pty
-import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import REPOSITORY
+import train as module
+from tests.training.conftest import ENVIRONMENT, assert_one_line, train_command
+from train import main
+
+Capture = pytest.CaptureFixture[str]
 
 PACKER = "import sys\nprint('packing', *sys.argv[1:])\nsys.exit({code})\n"
 
@@ -21,114 +26,113 @@ os.execv(sys.argv[1], sys.argv[1:])
 """
 
 
-class Terminal:
-    """train.py on a terminal of its own, with stdout in a pipe."""
+@pytest.fixture(autouse=True)
+def _quick(tiny: None, no_report: None) -> None:
+    pass
 
-    def __init__(self, script: Path, *arguments: str | Path) -> None:
-        self._ours, theirs = pty.openpty()
-        self.shown = ""
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", TAKE_TERMINAL, sys.executable, script, *arguments],
-            stdin=theirs,
-            stdout=subprocess.PIPE,
-            stderr=theirs,
-            text=True,
-            start_new_session=True,
-        )
-        os.close(theirs)
 
-    def read_until(self, text: str) -> None:
-        """Read what is shown up to some text, or to the end."""
-        try:
-            while text not in self.shown:
-                self.shown += os.read(self._ours, 4096).decode()
-        except OSError:  # how Linux says that nobody has the terminal open any more
-            assert text == "\0", self.shown
-
-    def type(self, keys: bytes) -> None:
-        """Press keys."""
-        os.write(self._ours, keys)
-
-    def end(self) -> tuple[int, str]:
-        """Return the exit code and what was on stdout."""
-        self.read_until("\0")
-        out = self._process.communicate()[0]
-        os.close(self._ours)
-        return self._process.returncode, out
+@pytest.fixture(autouse=True)
+def packer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Put a save_to_bento.py beside train.py that only says what it was told."""
+    monkeypatch.setattr(module, "__file__", str(tmp_path / "train.py"))
+    script = tmp_path / "save_to_bento.py"
+    script.write_text(PACKER.format(code=0))
+    return script
 
 
 @pytest.fixture
-def repository(tmp_path: Path) -> Path:
-    """Make a repository whose save_to_bento.py only says what it was told."""
-    folder = tmp_path / "repository"
-    folder.mkdir()
-    shutil.copy(REPOSITORY / "train.py", folder)
-    (folder / "antbee").symlink_to(REPOSITORY / "antbee")
-    (folder / "save_to_bento.py").write_text(PACKER.format(code=0))
-    return folder
+def keyboard(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """Give this process a terminal to read from, and yield the end that keys go into."""
+    ours, theirs = pty.openpty()
+    with io.TextIOWrapper(io.FileIO(theirs)) as terminal:
+        monkeypatch.setattr(sys, "stdin", terminal)
+        yield ours
+    os.close(ours)
 
 
-@pytest.fixture
-def question(repository: Path, copied: Path) -> Terminal:
-    """Go on with a finished run on a terminal, up to the question."""
-    terminal = Terminal(repository / "train.py", "-c", copied / "last.pt")
-    terminal.read_until("[y/N] ")
-    return terminal
+def answer(keyboard: int, keys: bytes, copied: Path, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Go on with a finished run, with these keys typed ahead."""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setattr("antbee.training.run.Bar.update", lambda *_: None)
+    os.write(keyboard, keys)
+    return main(["-c", str(copied / "last.pt")])
 
 
 @pytest.mark.parametrize("keys", [b"n\n", b"\n", b"what\n", b"\x04"])
-def test_anything_but_yes_packs_nothing(question: Terminal, copied: Path, keys: bytes) -> None:
+def test_anything_but_yes_packs_nothing(
+    keyboard: int, copied: Path, keys: bytes, monkeypatch: pytest.MonkeyPatch, capfd: Capture
+) -> None:
     """No, nothing, nonsense and end of file all mean no."""
-    question.type(keys)
+    assert answer(keyboard, keys, copied, monkeypatch) == 0
 
-    assert question.end() == (0, f"{copied / 'best.pt'}\n")
-    assert "packing" not in question.shown
+    out, err = capfd.readouterr()
+    assert out == f"{copied / 'best.pt'}\n"
+    assert err.endswith("Save it to a bento? [y/N] ")
 
 
-def test_yes_starts_the_packing(question: Terminal, copied: Path, data: Path) -> None:
+def test_yes_starts_the_packing(
+    keyboard: int, copied: Path, data: Path, monkeypatch: pytest.MonkeyPatch, capfd: Capture
+) -> None:
     """The packing is told the checkpoint and the data, and what it prints goes to stderr."""
-    question.type(b"y\n")
+    assert answer(keyboard, b"y\n", copied, monkeypatch) == 0
 
-    assert question.end() == (0, f"{copied / 'best.pt'}\n")
-    assert f"packing {copied / 'best.pt'} --data {data}" in question.shown
-
-
-def test_ctrl_c_at_the_question_loses_nothing(question: Terminal, copied: Path) -> None:
-    """By then the result is printed."""
-    question.type(b"\x03")
-
-    assert question.end() == (130, f"{copied / 'best.pt'}\n")
-    assert question.shown.endswith("interrupted\r\n")
+    out, err = capfd.readouterr()
+    assert out == f"{copied / 'best.pt'}\n"
+    assert err.endswith(f"packing {copied / 'best.pt'} --data {data}\n")
 
 
 @pytest.mark.parametrize(("code", "mine"), [(1, 1), (2, 1), (130, 130)])
 def test_a_failed_packing_loses_nothing(
-    repository: Path, copied: Path, code: int, mine: int
+    packer: Path, copied: Path, code: int, mine: int, capfd: Capture
 ) -> None:
     """When packing fails the result is printed all the same, and the message says how to retry."""
-    (repository / "save_to_bento.py").write_text(PACKER.format(code=code))
+    packer.write_text(PACKER.format(code=code))
 
-    run = subprocess.run(
-        [sys.executable, repository / "train.py", "-c", copied / "last.pt", "--bento", "yes"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    assert main(["-c", str(copied / "last.pt"), "--bento", "yes"]) == mine
 
-    assert (run.returncode, run.stdout) == (mine, f"{copied / 'best.pt'}\n")
-    last = run.stderr.splitlines()[-1]
-    assert last == "interrupted" or f"python save_to_bento.py {copied / 'best.pt'}" in last
+    out, err = capfd.readouterr()
+    assert out == f"{copied / 'best.pt'}\n"
+    if mine == 1:
+        assert_one_line(err, f"python save_to_bento.py {copied / 'best.pt'}")
+    else:
+        assert err.splitlines()[-1] == "interrupted"
 
 
-def test_without_a_terminal_nothing_is_asked(repository: Path, copied: Path) -> None:
+def test_without_a_terminal_nothing_is_asked(
+    copied: Path, monkeypatch: pytest.MonkeyPatch, capfd: Capture
+) -> None:
     """A run without a terminal means no."""
-    run = subprocess.run(
-        [sys.executable, repository / "train.py", "-c", copied / "last.pt"],
-        capture_output=True,
-        text=True,
-        input="y\n",
-        check=False,
-    )
+    monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))
 
-    assert (run.returncode, run.stdout) == (0, f"{copied / 'best.pt'}\n")
-    assert "bento" not in run.stderr
+    assert main(["-c", str(copied / "last.pt")]) == 0
+
+    out, err = capfd.readouterr()
+    assert out == f"{copied / 'best.pt'}\n"
+    assert "bento" not in err
+
+
+def test_ctrl_c_at_the_question_loses_nothing(resnet18_run: Path) -> None:
+    """On a real terminal: by the time that the question is asked, the result is printed."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", TAKE_TERMINAL, *train_command("-c", resnet18_run / "last.pt")],
+        stdin=theirs,
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        text=True,
+        start_new_session=True,
+        env=ENVIRONMENT,
+    )
+    os.close(theirs)
+    seen = ""
+    try:
+        while True:
+            seen += os.read(ours, 4096).decode()
+            if seen.endswith("[y/N] "):
+                os.write(ours, b"\x03")
+    except OSError:  # how Linux says that nobody has the terminal open any more
+        out = process.communicate()[0]
+    os.close(ours)
+
+    assert (process.returncode, out) == (130, f"{resnet18_run / 'best.pt'}\n")
+    assert seen.endswith("interrupted\r\n")

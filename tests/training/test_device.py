@@ -23,7 +23,7 @@ def test_bfloat16_where_it_is_clearly_faster(
 ) -> None:
     """A CPU that multiplies bfloat16 in hardware trains with it, if that gains enough."""
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {capability: True})
-    monkeypatch.setattr(module, "_time_precisions", lambda: seconds)
+    monkeypatch.setattr(module, "time_precisions", lambda: seconds)
 
     assert choose_precision(CPU) == precision
 
@@ -34,7 +34,7 @@ def test_float32_without_hardware_for_bfloat16(
 ) -> None:
     """Where every product would be converted, nothing is tried."""
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
-    monkeypatch.setattr(module, "_time_precisions", lambda: pytest.fail("it was tried"))
+    monkeypatch.setattr(module, "time_precisions", lambda: pytest.fail("it was tried"))
 
     assert choose_precision(CPU) == "float32"
 

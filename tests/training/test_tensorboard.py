@@ -1,14 +1,15 @@
 """The curves for TensorBoard."""
 
-import os
+import sys
 from pathlib import Path
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from antbee.training.checkpoint import Metrics
-from antbee.training.tensorboard import Curves
-from tests.training.conftest import random_start, run_train
+from antbee.training.tensorboard import add_epoch, open_curves
+from tests.training.conftest import assert_one_line, random_start, train
+from train import main
 
 HISTORY = [Metrics(epoch, 1 / epoch, 2 / epoch, 0.5, 1.0, 80.0) for epoch in (1, 2, 3)]
 
@@ -22,42 +23,37 @@ def read(folder: Path, title: str) -> list[tuple[int, float]]:
 
 def test_a_run_that_goes_on_has_every_epoch_once(tmp_path: Path) -> None:
     """The epochs before are written again, and no event of theirs is left."""
-    first = Curves(tmp_path, [])
+    first = open_curves(tmp_path, [])
     for metrics in HISTORY[:2]:
-        first.add(metrics)
+        add_epoch(first, metrics)
     first.close()
 
-    second = Curves(tmp_path, HISTORY[:1])
+    second = open_curves(tmp_path, HISTORY[:1])
     for metrics in HISTORY[1:]:
-        second.add(metrics)
+        add_epoch(second, metrics)
     second.close()
 
     assert read(tmp_path, "loss/val") == [(1, 2.0), (2, 1.0), (3, pytest.approx(2 / 3))]
 
 
+@pytest.mark.usefixtures("tiny", "no_report")
 def test_the_command_writes_them(data: Path, tmp_path: Path) -> None:
     """--tensorboard leaves the curves in the run's folder."""
-    options = random_start(data, tmp_path, "--epochs", "2", "--tensorboard")
+    folder = train(*random_start(data, tmp_path, "--epochs", "2", "--tensorboard"))
 
-    run = run_train(*options)
-
-    assert run.returncode == 0, run.stderr
-    folder = Path(run.stdout.splitlines()[-1]).parent
     assert [step for step, _ in read(folder, "top-1/val")] == [1, 2]
 
 
-def test_a_missing_tensorboard_is_named_before_a_run_begins(data: Path, tmp_path: Path) -> None:
+def test_a_missing_tensorboard_is_named_before_a_run_begins(
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     """Who asks for it without having it is told how to get it, and finds no run begun."""
-    missing, out = tmp_path / "modules", tmp_path / "out"
-    (missing / "tensorboard").mkdir(parents=True)
-    (missing / "tensorboard/__init__.py").write_text("raise ImportError")
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
 
-    run = run_train(
-        *random_start(data, out, "--tensorboard"),
-        environment={**os.environ, "PYTHONPATH": str(missing)},
-    )
+    assert main(random_start(data, tmp_path / "out", "--tensorboard")) == 1
 
-    assert run.returncode == 1
-    assert "pip install tensorboard" in run.stderr
-    assert "Traceback" not in run.stderr
-    assert not out.exists()
+    assert_one_line(capsys.readouterr().err, "pip install tensorboard")
+    assert not (tmp_path / "out").exists()

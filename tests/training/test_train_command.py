@@ -1,31 +1,26 @@
 """`train.py`: what it prints, what it leaves behind, and how it fails."""
 
 import json
-import os
-import shutil
-import signal
+import resource
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 
 import pytest
 import torch
 
+from antbee.training.check import check_pictures
 from antbee.training.checkpoint import load_checkpoint
 from tests.conftest import REPOSITORY
-from tests.training.conftest import measured, random_start, run_train, train_command, weights
+from tests.training.conftest import assert_one_line, assert_same_run, random_start, train
+from tests.training.folders import fill
 from train import main
 
+SHARE = ("--val-fraction", "0.25", "--seed", "3", "--epochs", "1")
 
-def assert_one_line(run: subprocess.CompletedProcess[str], *words: str) -> None:
-    """Hold a failed run to exit code 1 and one line on stderr that has these words."""
-    line = run.stderr.splitlines()[-1]
-    assert run.returncode == 1
-    assert line.startswith("error: ")
-    assert "Traceback" not in run.stderr
-    assert all(word in line for word in words), line
-    assert run.stdout == ""
+quick = pytest.mark.usefixtures("tiny", "no_report")
 
 
 def test_the_folder_of_a_run_has_all_that_is_promised(finished: Path) -> None:
@@ -62,13 +57,12 @@ def test_a_checkpoint_says_where_everything_came_from(finished: Path, data: Path
     assert best.versions["torch"] == torch.__version__
 
 
+@quick
 def test_the_last_line_is_the_best_checkpoint(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Stdout has the path of best.pt and nothing else; the epoch's line is on stderr."""
-    arguments = random_start(data, tmp_path, "--epochs", "1")
-
-    assert main(list(map(str, arguments))) == 0
+    assert main(random_start(data, tmp_path, "--epochs", "1")) == 0
 
     captured = capsys.readouterr()
     (line,) = captured.out.splitlines()
@@ -80,16 +74,16 @@ def test_the_last_line_is_the_best_checkpoint(
     assert "pictures/s" in captured.err
 
 
+@quick
 def test_a_seed_makes_a_run_repeatable(finished: Path, data: Path, tmp_path: Path) -> None:
     """The same seed gives the same weights and metrics, bit for bit; another seed does not."""
-    runs = {}
-    for seed in ("0", "1"):
-        run = run_train(*random_start(data, tmp_path, "--epochs", "3", "--seed", seed))
-        runs[seed] = Path(run.stdout.splitlines()[-1]).parent
+    same, other = (
+        train(*random_start(data, tmp_path, "--epochs", "3", "--seed", seed)) for seed in "01"
+    )
 
-    assert weights(finished) == weights(runs["0"])
-    assert measured(finished) == measured(runs["0"])
-    assert weights(finished) != weights(runs["1"])
+    assert_same_run(finished, same)
+    with pytest.raises(AssertionError):
+        assert_same_run(finished, other)
 
 
 def test_help_loads_no_torch() -> None:
@@ -136,26 +130,36 @@ def test_wrong_usage_is_exit_code_2(
     assert captured.out == ""
 
 
-def test_missing_data_is_one_line(tmp_path: Path) -> None:
+def test_missing_data_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Without pictures the one line says how to get some, and no run is left behind."""
-    run = run_train("--weights", "none", folder=tmp_path)
+    monkeypatch.chdir(tmp_path)
 
-    assert_one_line(run, "no pictures in data", "sh get_data.sh data")
+    assert main(["--weights", "none"]) == 1
+
+    captured = capsys.readouterr()
+    assert_one_line(captured.err, "no pictures in data", "sh get_data.sh data")
+    assert captured.out == ""
     assert list(tmp_path.iterdir()) == []
 
 
-def test_without_network_the_two_ways_out_are_named_quickly(data: Path, tmp_path: Path) -> None:
+def test_without_network_the_two_ways_out_are_named_quickly(
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     """ImageNet weights that cannot be downloaded: one line, no half-file, no run left behind."""
-    environment = os.environ | {
-        "TORCH_HOME": str(tmp_path / "cache"),
-        "https_proxy": "http://127.0.0.1:9",
-        "HTTPS_PROXY": "http://127.0.0.1:9",
-    }
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
+    for name in ("https_proxy", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.setattr(urllib.request, "_opener", None)  # which remembers proxies
     began = time.monotonic()
 
-    run = run_train("--data", data, "--out", tmp_path / "out", environment=environment)
+    assert main(["--data", str(data), "--out", str(tmp_path / "out")]) == 1
 
-    assert_one_line(run, "--weights none", "--weights FILE")
+    assert_one_line(capsys.readouterr().err, "--weights none", "--weights FILE")
     assert time.monotonic() - began < 30
     assert [path for path in (tmp_path / "cache").rglob("*") if path.is_file()] == []
     assert not (tmp_path / "out").exists()
@@ -179,26 +183,28 @@ def test_a_users_mistake_is_one_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """A device, a file or a folder that cannot be used: exit code 1 and one line that names it."""
-    start = ["--data", str(data), *arguments]
-    if "-c" not in arguments:
-        start = [*map(str, random_start(data, tmp_path / "out")), *arguments]
+    start = ["--data", str(data)] if "-c" in arguments else random_start(data, tmp_path / "out")
 
-    code = main(start)
+    assert main([*start, *arguments]) == 1
 
-    line = capsys.readouterr().err.splitlines()[-1]
-    assert code == 1
-    assert line.startswith("error: ")
-    assert all(word in line for word in words), line
+    assert_one_line(capsys.readouterr().err, *words)
     assert not (tmp_path / "out").exists()
 
 
-def test_a_full_disk_leaves_the_last_checkpoint(data: Path, tmp_path: Path) -> None:
+@quick
+def test_a_full_disk_leaves_the_last_checkpoint(
+    finished: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A checkpoint that does not fit on the disk is one line; the one before it still loads."""
-    half = 70 * 2**20  # the first state fits; with the optimizer's it does not
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    most = (finished / "last.pt").stat().st_size * 3 // 4  # the first state fits, but not momentum
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, hard))
+    try:
+        assert main(random_start(data, tmp_path)) == 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
-    run = run_train(*random_start(data, tmp_path), largest_file=half)
-
-    assert_one_line(run, "best.pt could not be written", "intact")
+    assert_one_line(capsys.readouterr().err, "best.pt could not be written", "intact")
     (folder,) = tmp_path.iterdir()
     assert sorted(path.name for path in folder.iterdir()) == [
         "last.pt", "last.pt.sha256", "metrics.jsonl",
@@ -206,31 +212,37 @@ def test_a_full_disk_leaves_the_last_checkpoint(data: Path, tmp_path: Path) -> N
     assert load_checkpoint(folder / "last.pt").epoch == 0
 
 
-def test_two_runs_of_one_second_have_folders_of_their_own(data: Path, tmp_path: Path) -> None:
-    """Runs that begin together do not share a folder."""
-    command = train_command(*random_start(data, tmp_path, "--epochs", "1"))
-    runs = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+@quick
+def test_a_run_keeps_how_its_pictures_were_divided(tmp_path: Path) -> None:
+    """The share is in the checkpoint, as is what it came to; going on, it need not be said."""
+    data = fill(tmp_path / "data", {"ant": 8, "bee": 8})
+    run = train(*random_start(data, tmp_path / "out", *SHARE))
 
-    folders = {run.communicate()[0].strip() for run in runs}
+    best = load_checkpoint(run / "best.pt")
+    assert (best.arguments["val_fraction"], best.arguments["seed"]) == (0.25, 3)
+    assert best.data == check_pictures(data, 0.25, 3).provenance
+    assert best.data["pictures"] == {"train": {"ant": 6, "bee": 6}, "val": {"ant": 2, "bee": 2}}
+    assert train("-c", run / "last.pt") == run
+    assert train("-c", run / "last.pt", "--val-fraction", "0.25") == run
+    with pytest.raises(SystemExit, match="2"):
+        main(["-c", str(run / "last.pt"), "--val-fraction", "0.5"])
 
-    assert len(folders) == 2
-    assert len(list(tmp_path.iterdir())) == 2
 
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_before_training_is_exit_code_130(
-    data: Path, tmp_path: Path, number: signal.Signals
+def test_a_folder_val_contradicts_a_share(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """While torch loads and the pictures are checked, a signal ends the command in one line."""
-    many = shutil.copytree(data, tmp_path / "data")
-    for copy in range(300):
-        shutil.copy(many / "train/circle/0.jpg", many / f"train/circle/copy{copy}.jpg")
-    for delay in (0.5, 2.0):
-        process = subprocess.Popen(
-            train_command(*random_start(many, tmp_path / "out")), stderr=subprocess.PIPE, text=True
-        )
-        time.sleep(delay)
-        process.send_signal(number)
+    """Asked to divide what is divided already, the command fails with one line and no folder."""
+    assert main(random_start(data, tmp_path / "out", *SHARE)) == 1
 
-        assert process.communicate()[1].splitlines()[-1] == "interrupted"
-        assert process.returncode == 130
+    assert_one_line(capsys.readouterr().err, "has a folder val")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("share", ["0", "1", "-0.2", "20", "nan", "a fifth"])
+def test_a_share_is_between_nothing_and_all(share: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A share that leaves one side empty, or is no number, is wrong usage."""
+    with pytest.raises(SystemExit) as end:
+        main([f"--val-fraction={share}"])
+
+    assert end.value.code == 2
+    assert "--val-fraction" in capsys.readouterr().err.splitlines()[-1]

@@ -25,7 +25,7 @@ from antbee.explain import activation_maps, displayed, overlay, strength
 from antbee.images import IMAGENET, decode_image, read_array, to_array
 from antbee.predictor import OUTPUT_NODES, Floats
 from antbee.training.data import Picture
-from antbee.training.model import HEAD
+from antbee.training.network import HEAD
 
 BATCH: Final = 32
 AHEAD: Final = 2

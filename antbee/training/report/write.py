@@ -17,7 +17,7 @@ from antbee.training.checkpoint import Metrics, load_checkpoint
 from antbee.training.data import Pictures
 from antbee.training.device import choose_device
 from antbee.training.folder import BEST, METRICS
-from antbee.training.model import restore_model
+from antbee.training.network import restore_model
 from antbee.training.report.measure import answer, explain
 from antbee.training.report.numbers import most_confused
 from antbee.training.report.page import MOST_LABELS, Content, render
@@ -52,8 +52,9 @@ def write_report(folder: Path, pictures: Pictures, device: torch.device | None =
         raise CheckpointError(f"{folder / BEST} is of a run without a finished epoch")
     if checkpoint.labels != pictures.labels:
         raise DataError(
-            f"{folder / BEST} has the labels {', '.join(map(printable, checkpoint.labels))}, and the "
-            f"pictures {', '.join(map(printable, pictures.labels))}: name its own with --data"
+            f"{folder / BEST} has the labels {', '.join(map(printable, checkpoint.labels))}, "
+            f"and the pictures {', '.join(map(printable, pictures.labels))}: "
+            "name its own with --data"
         )
     history = read_metrics(folder / METRICS)
 

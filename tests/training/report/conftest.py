@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from antbee.training.data import Pictures, check_pictures
+from antbee.training.check import check_pictures
+from antbee.training.data import Pictures
 from tests.training.report.drawn import save_run
 
 

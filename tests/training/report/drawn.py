@@ -11,7 +11,7 @@ import torch
 from antbee.training.checkpoint import Checkpoint, Metrics, Position, save_checkpoint
 from antbee.training.data import Picture, Pictures
 from antbee.training.folder import BEST, write_metrics
-from antbee.training.model import build_model
+from antbee.training.network import build_model
 from antbee.training.report.measure import Answers, Explanation
 from antbee.training.report.page import Content
 from tests.conftest import noise

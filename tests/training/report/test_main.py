@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from antbee.training.check import check_pictures
 from antbee.training.checkpoint import load_checkpoint, save_checkpoint
-from antbee.training.data import Pictures, check_pictures
+from antbee.training.data import Pictures
 from antbee.training.report import __main__ as command
 from antbee.training.report.__main__ import main
 from tests.training.report.drawn import save_run

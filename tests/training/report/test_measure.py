@@ -13,7 +13,7 @@ from antbee.errors import DataError
 from antbee.images import read_array
 from antbee.training.checkpoint import load_checkpoint
 from antbee.training.data import Picture, Pictures
-from antbee.training.model import restore_model
+from antbee.training.network import restore_model
 from antbee.training.report.measure import THUMBNAIL, Answers, answer, explain
 from tests.training.report.drawn import answers
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from antbee.errors import CheckpointError, DataError
+from antbee.training.check import check_pictures
 from antbee.training.checkpoint import load_checkpoint, save_checkpoint
-from antbee.training.data import Pictures, check_pictures
+from antbee.training.data import Pictures
 from antbee.training.report import try_report, write, write_report
 from antbee.training.report.write import read_metrics
 from tests.training.report.drawn import save_run

@@ -1,4 +1,4 @@
-"""What the learner is fed, and what is kept of it."""
+"""What the frozen part makes of the pictures, and what is kept of it."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from antbee.training import feed as module
+from antbee.training import features as module
 from antbee.training.batches import Batch
-from antbee.training.data import Pictures, check_pictures
-from antbee.training.feed import VIEWS, Feed, Plan, count_views
-from antbee.training.loop import Learner, Recipe
-from antbee.training.model import build_model
+from antbee.training.check import check_pictures
+from antbee.training.data import Pictures
+from antbee.training.features import VIEWS, Features, count_views
+from antbee.training.learner import Hyperparameters, Learner
+from antbee.training.network import build_model
 
 SEED = 3
 SIZE = 4
@@ -28,6 +29,13 @@ class Counting(Learner):
         self.count += len(pictures)
         return super().features(pictures)
 
+    def sample_features(self) -> torch.Tensor:
+        """Do as asked; it is of no picture."""
+        before = self.count
+        sample = super().sample_features()
+        self.count = before
+        return sample
+
     def exact_features(self, pictures: torch.Tensor) -> torch.Tensor:
         """Count them, and do as asked."""
         self.count += len(pictures)
@@ -41,11 +49,11 @@ def pictures(data: Path) -> Pictures:
 
 
 @pytest.fixture
-def learner() -> Counting:
+def learner(tiny: None) -> Counting:  # noqa: ARG001 - in place before it is built
     """Return a learner whose first three stages are frozen."""
     torch.manual_seed(0)
-    recipe = Recipe(0.1, 10, freeze="layer3")
-    return Counting(build_model("resnet18", 2), torch.device("cpu"), recipe)
+    parameters = Hyperparameters(0.1, 10, freeze="layer3")
+    return Counting(build_model("resnet18", 2), torch.device("cpu"), parameters)
 
 
 @pytest.fixture
@@ -55,19 +63,19 @@ def pool() -> Iterator[ThreadPoolExecutor]:
         yield threads
 
 
-def open_feed(
+def open_features(
     learner: Learner, pictures: Pictures, pool: ThreadPoolExecutor, views: int = 2
-) -> Feed:
-    """Return a feed that nothing interrupts."""
-    return Feed(learner, pictures, Plan(SEED, SIZE, views), pool, lambda: None)
+) -> Features:
+    """Return features that nothing interrupts."""
+    return Features(learner, pictures, pool, lambda: None, seed=SEED, size=SIZE, views=views)
 
 
 def test_views_come_in_turn(
     learner: Counting, pictures: Pictures, pool: ThreadPoolExecutor
 ) -> None:
     """After as many epochs as there are views, no picture goes through the frozen part again."""
-    feed = open_feed(learner, pictures, pool)
-    epochs = [sorted_by_sum(train(feed, epoch)) for epoch in range(4)]
+    features = open_features(learner, pictures, pool)
+    epochs = [sorted_by_sum(train(features, epoch)) for epoch in range(4)]
 
     assert learner.count == 2 * 12
     assert torch.equal(epochs[0], epochs[2])
@@ -79,8 +87,8 @@ def test_without_views_every_epoch_has_its_own(
     learner: Counting, pictures: Pictures, pool: ThreadPoolExecutor
 ) -> None:
     """Where views are not kept, every epoch augments anew."""
-    feed = open_feed(learner, pictures, pool, views=0)
-    epochs = [sorted_by_sum(train(feed, epoch)) for epoch in range(3)]
+    features = open_features(learner, pictures, pool, views=0)
+    epochs = [sorted_by_sum(train(features, epoch)) for epoch in range(3)]
 
     assert learner.count == 3 * 12
     assert not torch.equal(epochs[0], epochs[2])
@@ -91,9 +99,9 @@ def test_an_epoch_can_begin_in_its_middle(
     learner: Counting, pictures: Pictures, pool: ThreadPoolExecutor, views: int
 ) -> None:
     """What is left of an epoch is what would have come, bit for bit, in another process too."""
-    whole = train(open_feed(learner, pictures, pool, views), 3)
+    whole = train(open_features(learner, pictures, pool, views), 3)
 
-    rest = train(open_feed(learner, pictures, pool, views), 3, done=1)
+    rest = train(open_features(learner, pictures, pool, views), 3, done=1)
 
     assert_same(whole[1:], rest)
 
@@ -105,12 +113,12 @@ def test_what_does_not_fit_is_computed_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A run that goes on with less memory computes the same, more slowly."""
-    expected = train(open_feed(learner, pictures, pool), 2)
+    expected = train(open_features(learner, pictures, pool), 2)
     monkeypatch.setattr(module, "free_memory", lambda: 0)
     learner.count = 0
-    feed = open_feed(learner, pictures, pool)
+    features = open_features(learner, pictures, pool)
 
-    actual = [train(feed, epoch) for epoch in (0, 2)][1]
+    actual = [train(features, epoch) for epoch in (0, 2)][1]
 
     assert learner.count == 2 * 12
     assert_same(expected, actual)
@@ -120,9 +128,9 @@ def test_validation_pictures_go_through_once(
     learner: Counting, pictures: Pictures, pool: ThreadPoolExecutor
 ) -> None:
     """Every epoch validates on the same features, in order, computed once."""
-    feed = open_feed(learner, pictures, pool)
+    features = open_features(learner, pictures, pool)
 
-    first, second = list(feed.val()), list(feed.val())
+    first, second = list(features.val()), list(features.val())
 
     assert learner.count == 4
     assert_same(first, second)
@@ -159,14 +167,14 @@ def test_processes_of_a_machine_share_its_memory(monkeypatch: pytest.MonkeyPatch
     assert count_views(1000, 40_000, epochs=25, processes=2) == VIEWS
 
 
-def train(feed: Feed, epoch: int, done: int = 0) -> list[Batch]:
+def train(features: Features, epoch: int, done: int = 0) -> list[Batch]:
     """Return the batches of an epoch."""
-    return [batch for batch, _ in feed.train(epoch, done)]
+    return list(features.train(epoch, done))
 
 
 def sorted_by_sum(batches: list[Batch]) -> torch.Tensor:
     """Return an epoch's features in an order that does not depend on the epoch's."""
-    features = torch.cat([features for features, _ in batches])
+    features = torch.cat([one for one, _ in batches])
     return features[features.double().sum((1, 2, 3)).argsort()]
 
 

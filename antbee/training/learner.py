@@ -1,4 +1,4 @@
-"""One step of training and one of validation, and the recipe they follow.
+"""One step of training and one of validation, and the hyperparameters they follow.
 
 Knows a network, its optimizer and its schedule. Knows nothing of files or epochs.
 """
@@ -15,8 +15,8 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from antbee.errors import CheckpointError, SettingsError
 from antbee.training.batches import SIZE, Batch
-from antbee.training.stages import fold, split
-from antbee.training.team import ALONE, Team
+from antbee.training.distributed import SINGLE, ProcessGroup
+from antbee.training.network import fold, split
 
 MOMENTUM: Final = 0.9
 WEIGHT_DECAY: Final = 1e-4
@@ -26,20 +26,13 @@ _PRECISIONS: Final = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """What the training of a network depends on.
+class Hyperparameters:
+    """What the training of a network depends on."""
 
-    Attributes:
-        learning_rate: the highest.
-        steps: batches in the whole run.
-        precision: of the multiplications in training, `float32` or `bfloat16`.
-        freeze: the last stage that is frozen: see `antbee.training.stages`.
-    """
-
-    learning_rate: float
-    steps: int
-    precision: str = "float32"
-    freeze: str = "none"
+    learning_rate: float  # the highest
+    steps: int  # batches in the whole run
+    precision: str = "float32"  # of the multiplications in training, `float32` or `bfloat16`
+    freeze: str = "none"  # the last stage that is frozen: see `antbee.training.network.split`
 
 
 class LearnerState(TypedDict):
@@ -64,33 +57,42 @@ class Learner:
     arXiv:1512.00567). In bfloat16, weights and sums stay float32 and validation is all float32
     (Kalamkar et al. 2019, arXiv:1905.12322): what is validated is what is served.
 
+    Several processes each take their part of every batch, and step by the mean of their gradients.
+    The running statistics of batch norms are the main process's, which are the ones that are saved:
+    `share_statistics` gives them to the others before they validate.
+
     Args:
         model: is moved to the device.
         device: where to train.
-        recipe: how.
-        team: with whom. Every process takes its part of each batch; gradients, and the statistics
-            of batch norms, are those of the whole batch.
+        parameters: how.
+        group: with whom.
     """
 
     def __init__(
-        self, model: nn.Module, device: torch.device, recipe: Recipe, team: Team = ALONE
+        self,
+        model: nn.Module,
+        device: torch.device,
+        parameters: Hyperparameters,
+        group: ProcessGroup = SINGLE,
     ) -> None:
         self.device = device
-        self.precision = _PRECISIONS[recipe.precision]
+        self.precision = _PRECISIONS[parameters.precision]
+        self.group = group
         self.model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._frozen, self._trained = split(self.model, recipe.freeze)
+        self._frozen, self._trained = split(self.model, parameters.freeze)
         self._frozen.requires_grad_(requires_grad=False).eval()
         self._folded: nn.Module | None = None
-        self.team = team
-        self._shared = team.join(self._trained, device)
+        self._parallel = group.wrap(self._trained, device)
         self.optimizer = SGD(
             self._trained.parameters(),
-            lr=recipe.learning_rate,
+            lr=parameters.learning_rate,
             momentum=MOMENTUM,
             weight_decay=WEIGHT_DECAY,
             nesterov=True,
         )
-        self.scheduler = LambdaLR(self.optimizer, lambda step: share_of_rate(step, recipe.steps))
+        self.scheduler = LambdaLR(
+            self.optimizer, lambda step: share_of_rate(step, parameters.steps)
+        )
 
     @torch.no_grad()
     def features(self, pictures: Tensor) -> Tensor:
@@ -106,37 +108,37 @@ class Learner:
         features: Tensor = self._frozen(self._move(pictures))
         return features
 
-    def feature_bytes(self) -> int:
-        """How much memory `features` takes for one picture; 0 if nothing is frozen."""
+    def sample_features(self) -> Tensor:
+        """What `features` makes of one picture, [1, C, H, W]; empty if nothing is frozen."""
         if isinstance(self._frozen, nn.Identity):
-            return 0
-        features = self.features(torch.zeros(1, 3, SIZE, SIZE))
-        return features.numel() * features.element_size()
+            return torch.empty(0)
+        return self.features(torch.zeros(1, 3, SIZE, SIZE))
 
-    def train(self, batch: Batch, whole: int | None = None) -> float:
-        """Take one step; return the sum of the pictures' losses before it.
+    def train(self, batch: Batch) -> float:
+        """Take one step; return the sum of this process's pictures' losses before it.
 
         Args:
             batch: what `features` gave for the pictures, and their labels.
-            whole: how many pictures the batches of all processes have; None if this is the only
-                one.
 
         Raises:
             SettingsError: the loss is no longer a number.
         """
         features, labels = map(self._move, batch)
-        self._shared.train()
+        self._parallel.train()
         with torch.autocast(
             self.device.type, self.precision, enabled=self.precision != torch.float32
         ):
-            logits = self._shared(features).float()
+            logits = self._parallel(features).float()
         loss = functional.cross_entropy(logits, labels, reduction="sum", label_smoothing=SMOOTHING)
         self.optimizer.zero_grad()
-        # Processes take the mean of their gradients, and the whole batch's mean is wanted.
-        (loss * (self.team.size / (whole or len(labels)))).backward()  # type: ignore[no-untyped-call]
+        (loss / len(labels)).backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         self.scheduler.step()
         return _finite(loss.item())
+
+    def share_statistics(self) -> None:
+        """Validate with the main process's statistics from now on, until the next step."""
+        self.group.broadcast(self._trained.buffers())
 
     @torch.inference_mode()
     def validate(self, batch: Batch) -> tuple[float, int]:
@@ -159,16 +161,18 @@ class Learner:
             scheduler=self.scheduler.state_dict(),
         )
 
-    def restore(self, state: LearnerState) -> None:
+    def restore(
+        self, model: dict[str, Tensor], optimizer: dict[str, Any], scheduler: dict[str, Any]
+    ) -> None:
         """Go on from what `state` returned, on any device.
 
         Raises:
             CheckpointError: it is another network's.
         """
         try:
-            self.model.load_state_dict(state["model"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.scheduler.load_state_dict(state["scheduler"])
+            self.model.load_state_dict(model)
+            self.optimizer.load_state_dict(optimizer)
+            self.scheduler.load_state_dict(scheduler)
             self._folded = None
         except (RuntimeError, ValueError, KeyError, TypeError) as error:
             raise CheckpointError(f"the checkpoint contradicts itself: {error}") from error
@@ -182,12 +186,7 @@ class Learner:
 
 
 def share_of_rate(step: int, steps: int) -> float:
-    """Share of the highest learning rate at a step, 0 to 1.
-
-    Args:
-        step: counted from 0.
-        steps: in the whole run.
-    """
+    """Share of the highest learning rate, 0 to 1, at a step, counted from 0, of so many."""
     warm_up = math.ceil(WARM_UP * steps)
     if step < warm_up:
         return (step + 1) / (warm_up + 1)

@@ -7,8 +7,8 @@ from torch.nn import functional
 
 from antbee.errors import CheckpointError, SettingsError
 from antbee.training.batches import Batch
-from antbee.training.loop import Learner, Recipe, share_of_rate
-from antbee.training.model import build_model
+from antbee.training.learner import Hyperparameters, Learner, share_of_rate
+from antbee.training.network import build_model
 
 CPU = torch.device("cpu")
 
@@ -29,7 +29,7 @@ class Linear(nn.Module):
 def make_learner(learning_rate: float = 0.1) -> Learner:
     """Make a learner that always begins alike."""
     torch.manual_seed(0)
-    return Learner(Linear(), CPU, Recipe(learning_rate, steps=20))
+    return Learner(Linear(), CPU, Hyperparameters(learning_rate, steps=20))
 
 
 @pytest.fixture
@@ -84,9 +84,9 @@ def test_a_state_goes_on_exactly(batch: Batch) -> None:
     whole, half = make_learner(), make_learner()
     expected = [whole.train(batch) for _ in range(20)]
     actual = [half.train(batch) for _ in range(9)]
-    other = Learner(Linear(), CPU, Recipe(0.1, steps=20))
+    other = Learner(Linear(), CPU, Hyperparameters(0.1, steps=20))
 
-    other.restore(half.state())
+    other.restore(**half.state())
     actual += [other.train(batch) for _ in range(11)]
 
     assert expected == actual
@@ -100,7 +100,7 @@ def test_another_networks_state_is_refused() -> None:
     state["model"] = {"other": torch.zeros(1)}
 
     with pytest.raises(CheckpointError, match="contradicts itself"):
-        learner.restore(state)
+        learner.restore(**state)
 
 
 def test_a_loss_that_is_no_number_stops_training(batch: Batch) -> None:
@@ -114,7 +114,7 @@ def test_a_loss_that_is_no_number_stops_training(batch: Batch) -> None:
 def train_a_little(freeze: str) -> tuple[dict[str, torch.Tensor], Learner]:
     """Take two steps; return the weights before them, and the learner after them."""
     torch.manual_seed(0)
-    learner = Learner(build_model("resnet18", 2), CPU, Recipe(0.1, 20, freeze=freeze))
+    learner = Learner(build_model("resnet18", 2), CPU, Hyperparameters(0.1, 20, freeze=freeze))
     before = {name: tensor.clone() for name, tensor in learner.model.state_dict().items()}
     pictures, labels = torch.randn(4, 3, 64, 64), torch.tensor([0, 1, 1, 0])
     for _ in range(2):

@@ -1,4 +1,4 @@
-"""The weights that training starts from."""
+"""The network, which part of it is frozen, and the weights that it starts from."""
 
 import hashlib
 from pathlib import Path
@@ -9,10 +9,92 @@ import pytest
 import torch
 from torch import nn
 
-from antbee.errors import CheckpointError
-from antbee.training import weights
-from antbee.training.model import build_model
-from antbee.training.weights import load_weights
+from antbee.errors import CheckpointError, SettingsError
+from antbee.training import network as module
+from antbee.training.arguments import ARCHITECTURES, STAGES
+from antbee.training.network import build_model, choose_stage, fold, load_weights, split
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_a_network_has_an_output_for_each_label(arch: str) -> None:
+    """Each architecture maps pictures to as many logits as there are labels."""
+    with torch.inference_mode():
+        logits = build_model(arch, 3).eval()(torch.zeros(2, 3, 64, 64))
+
+    assert logits.shape == (2, 3)
+
+
+def test_random_weights_follow_the_seed() -> None:
+    """The same seed gives the same weights, another seed others."""
+    weights = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        weights.append(build_model("resnet18", 2).state_dict()["conv1.weight"])
+
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+
+
+def test_another_architecture_is_refused() -> None:
+    """A name that is not on the list is an error that shows the list."""
+    with pytest.raises(ValueError, match="resnet18, resnet34, resnet50"):
+        build_model("vgg16", 2)
+
+
+@pytest.mark.parametrize("arch", ["resnet18", "resnet50"])
+@pytest.mark.parametrize("freeze", STAGES)
+def test_the_parts_follow_each_other(arch: str, freeze: str) -> None:
+    """Wherever a network is split, its parts together compute what it computes."""
+    torch.manual_seed(0)
+    model, pictures = build_model(arch, 3).eval(), torch.randn(2, 3, 64, 64)
+
+    first, second = split(model, freeze)
+
+    assert torch.equal(second(first(pictures)), model(pictures))
+
+
+@pytest.mark.parametrize("arch", ["resnet18", "resnet50"])
+def test_folding_changes_rounding_only(arch: str) -> None:
+    """Batch norms go into the convolutions, the answers stay, and so does the network."""
+    torch.manual_seed(0)
+    model, pictures = build_model(arch, 3), torch.randn(8, 3, 64, 64)
+    model(pictures)  # gives the batch norms statistics other than 0 and 1
+    part = split(model.eval(), "layer3")[0]
+
+    folded = fold(part, torch.float32)
+
+    assert torch.allclose(folded(pictures), part(pictures), rtol=1e-4, atol=1e-4)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
+    assert any(isinstance(module, nn.BatchNorm2d) for module in part.modules())
+
+
+@pytest.mark.parametrize(
+    ("missing", "stage"),
+    [
+        (None, "none"),
+        ([], "layer3"),
+        (["fc.weight", "fc.bias"], "layer3"),
+        (["layer4.0.conv1.weight", "fc.weight"], "layer3"),
+        (["layer3.1.bn1.weight"], "layer2"),
+        (["layer1.0.conv1.weight"], "stem"),
+        (["bn1.weight"], "none"),
+    ],
+)
+def test_auto_freezes_what_was_trained_before(missing: list[str] | None, stage: str) -> None:
+    """As far as layer3, and no further than the starting weights reach."""
+    assert choose_stage("auto", missing) == stage
+
+
+def test_random_weights_are_not_frozen() -> None:
+    """Freezing a stage that starts at random is an error that says what can be frozen."""
+    with pytest.raises(SettingsError, match="freeze layer3, or leave"):
+        choose_stage("layer4", ["layer4.1.bn2.weight"])
+
+
+@pytest.mark.parametrize("freeze", ["none", "layer2", "layer4"])
+def test_a_stage_asked_for_is_taken(freeze: str) -> None:
+    """Any stage may be frozen whose weights are there."""
+    assert choose_stage(freeze, ["fc.weight"]) == freeze
 
 
 @pytest.fixture
@@ -24,7 +106,7 @@ def imagenet(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     digest = hashlib.sha256(source.read_bytes()).hexdigest()[:8]
     named = source.rename(tmp_path / f"resnet18-{digest}.pth")
     default = SimpleNamespace(url=named.as_uri())
-    monkeypatch.setattr(weights, "get_model_weights", lambda _: SimpleNamespace(DEFAULT=default))
+    monkeypatch.setattr(module, "get_model_weights", lambda _: SimpleNamespace(DEFAULT=default))
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "cache"))
     return named
 
@@ -87,6 +169,7 @@ def test_a_head_for_as_many_labels_is_taken(network: nn.Module, tmp_path: Path) 
     assert [provenance[key] for key in ("missing", "unexpected", "dropped")] == [[], [], []]
 
 
+@pytest.mark.usefixtures("tiny")
 def test_a_checkpoint_of_a_run_is_a_file_of_weights(network: nn.Module, finished: Path) -> None:
     """`--weights` takes best.pt of an earlier run."""
     saved = torch.load(finished / "best.pt", weights_only=True)["model"]

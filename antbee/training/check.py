@@ -1,0 +1,173 @@
+"""A data set before anybody trains on it: every file is read, and what is wrong with it is said.
+
+Decodes each file once. Knows nothing of networks, and loads no torch.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from antbee.command import say, table
+from antbee.errors import ImageError
+from antbee.images import decode_image
+from antbee.pictures.get import SPLITS
+from antbee.training.data import (
+    Pictures,
+    describe_origin,
+    divide,
+    find_files,
+    find_roots,
+    look_into,
+    may_never_end,
+    name_in,
+    read_files,
+    refuse_empty,
+)
+
+RATIO: Final = 4
+"""From the largest label's training pictures to another's; above it the labels are unbalanced. Of
+two labels the smaller then has less than a fifth of all, where Google's guide "Imbalanced datasets"
+no longer calls an imbalance mild."""
+FEW: Final = 10
+"""Pictures of a label in a split; below it, each is more than a tenth of the label's accuracy."""
+NAMED: Final = 10
+"""Labels that a warning names before it only counts."""
+
+
+@dataclass(frozen=True)
+class Examined:
+    """A file's SHA-256, its width and height when upright in pixels; or why it is of no use."""
+
+    sha256: str = ""
+    size: tuple[int, int] = (0, 0)
+    fault: str | None = None
+
+
+def check_pictures(folder: Path, val_fraction: float | None = None, seed: int = 0) -> Pictures:
+    """Read every picture once; name those that cannot be read and leave them out.
+
+    Args:
+        folder: has `train/<label>/*` and `val/<label>/*`.
+        val_fraction: the share of each label to validate on, above 0 and below 1, where `folder`
+            has no `val`: of `train/<label>/*`, or of `<label>/*` where there is no `train` either.
+        seed: of the choice of that share, see `antbee.training.data.choose_val`.
+
+    Raises:
+        DataError: a folder is missing, empty, or in one split only; there is a `val` as well as a
+            `val_fraction`; or a label has too few pictures to be divided.
+    """
+    roots = find_roots(folder, val_fraction)
+    found = find_files(roots)
+    files = [one.path for split in found.values() for one in split.pictures]
+    # A folder beside them is no picture, and whoever put pictures into it must hear of that.
+    for home in sorted({file.parent for file in files}):
+        files += [path for path, is_folder in sorted(look_into(home).items()) if is_folder]
+    examined = read_files("reading", examine, files)
+
+    left_out = {
+        name_in(folder, path): one.fault for path, one in examined.items() if one.fault is not None
+    }
+    for name, fault in left_out.items():
+        say(f"left out {name}: {fault}")
+    if left_out:
+        say(f"left out {len(left_out)} of {len(examined)} files")
+
+    sums = {path: one.sha256 for path, one in examined.items() if one.fault is None}
+    used = {name: split.only(sums) for name, split in found.items()}
+    for name, split in used.items():
+        refuse_empty(roots[name], split)
+    if val_fraction is not None:
+        used = divide(used["train"], sums, val_fraction, seed)
+    train, val = (used[name].pictures for name in SPLITS)
+    return Pictures(
+        labels=found["train"].labels,
+        train=train,
+        val=val,
+        provenance=describe_origin(folder, used, sums) | {"left_out": left_out},
+        sizes=[examined[picture.path].size for picture in (*train, *val)],
+    )
+
+
+def examine(path: Path) -> Examined:
+    """Read and decode a file."""
+    if may_never_end(path):
+        return Examined(fault="it is no ordinary file")
+    try:
+        contents = path.read_bytes()
+        size = decode_image(contents).size
+    except OSError as error:
+        return Examined(fault=str(error.strerror))
+    except ImageError as error:
+        # What follows the colon is advice to whoever sends a picture to the server.
+        return Examined(fault=str(error).partition(":")[0])
+    return Examined(hashlib.sha256(contents).hexdigest(), size)
+
+
+def list_warnings(pictures: Pictures) -> list[str]:
+    """Say what makes pictures poor to learn from, or their accuracy untrue, in lines; or nothing.
+
+    Unbalanced labels are warned of, and neither weighted nor repeated. Weights would change what
+    the probabilities mean: they would no longer be those of pictures that come as these did, and
+    whether a small label is rare in the world too, or was only harder to photograph, is what the
+    pictures do not tell. Duplicates are named and not removed: the files are the user's.
+    """
+    counts, duplicates = (pictures.provenance[key] for key in ("pictures", "duplicates"))
+    lines = []
+    label, most = max(counts["train"].items(), key=lambda item: item[1])
+    if small := {name: count for name, count in counts["train"].items() if count * RATIO < most}:
+        lines.append(
+            f"warning: unbalanced labels: {most} training pictures of {label}, and "
+            f"{_listed(small)}: the small ones will be answered too seldom, which the accuracy "
+            "over all pictures hides: add pictures of them, or remove some of the large ones"
+        )
+    for split, purpose, meaning in (
+        ("train", "to learn from", "too few to tell a label by"),
+        ("val", "to validate on", "each is more than a tenth of its label's accuracy"),
+    ):
+        if few := {name: count for name, count in counts[split].items() if count < FEW}:
+            lines.append(f"warning: fewer than {FEW} pictures {purpose}: {_listed(few)}: {meaning}")
+    flattering = "the accuracy comes out better than it is: remove one of each pair"
+    for kind, where, meaning in (
+        ("across", "in both train and val", flattering),
+        ("contradicting", "under more than one label", "one of them must be wrong: remove it"),
+    ):
+        if count := duplicates[kind]:
+            pairs = duplicates["names"][kind]
+            lines.append(f"warning: the same contents {where}, {count} time(s): {meaning}")
+            lines += [f"  {first} = {second}" for first, second in pairs]
+            lines += [f"  and {count - len(pairs)} more"] if count > len(pairs) else []
+    return lines
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    smallest = sorted(counts.items(), key=lambda item: item[1])
+    named = ", ".join(f"{label} {count}" for label, count in smallest[:NAMED])
+    return f"{named} and {len(counts) - NAMED} more" if len(counts) > NAMED else named
+
+
+def describe_pictures(pictures: Pictures) -> str:
+    """Describe a data set in lines: pictures by label, their sizes, duplicates, and warnings."""
+    counts, duplicates = (pictures.provenance[key] for key in ("pictures", "duplicates"))
+    left_out = Counter(PurePosixPath(name).parent.name for name in pictures.provenance["left_out"])
+    numbers = [
+        [*(counts[split][label] for split in SPLITS), left_out[label]] for label in pictures.labels
+    ]
+    rows: list[Sequence[object]] = [
+        [label, *row] for label, row in zip(pictures.labels, numbers, strict=True)
+    ]
+    rows.append(["total", *map(sum, zip(*numbers, strict=True))])
+    by_area = sorted(pictures.sizes, key=lambda size: size[0] * size[1])
+    sizes = {"smallest": by_area[0], "median": by_area[len(by_area) // 2], "largest": by_area[-1]}
+    across, contradicting = (duplicates[kind] for kind in ("across", "contradicting"))
+    lines = [
+        table(["label", *SPLITS, "left out"], rows),
+        "",
+        "pixels: " + ", ".join(f"{name} {size[0]} x {size[1]}" for name, size in sizes.items()),
+        f"duplicates: {across} in both train and val, {contradicting} under more than one label",
+        *list_warnings(pictures),
+    ]
+    # A file name need not be valid UTF-8, and standard output takes nothing else.
+    return "\n".join(lines).encode("utf-8", "backslashreplace").decode("utf-8")

@@ -1,0 +1,140 @@
+"""What the frozen part of the network makes of the pictures, in batches for the learner.
+
+The frozen part never changes, so nothing that went through it need go through it twice. Validation
+pictures are always the same; training pictures are, if the augmentation has a number of views of
+each and no more, which the epochs take in turn.
+"""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
+from operator import attrgetter
+from typing import TYPE_CHECKING, Final
+
+import torch
+from torch import Tensor
+
+from antbee.command import Bar
+from antbee.machine import free_memory
+from antbee.training.batches import Batch, Cache, in_order, shuffle, train_batches, val_batches
+from antbee.training.data import Pictures
+from antbee.training.learner import Learner
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+VIEWS: Final = 3
+"""Of a training picture, where they are kept: more gained nothing in `benchmarks/recipe.py`. If
+fewer fit, every epoch has its own."""
+SHARE: Final = 0.25
+"""Of the free memory, that all processes of a machine may keep things of one kind in."""
+GROUP: Final = 16
+"""Pictures that go through the frozen part together. Fixed, because sums in floating point may
+depend on it, and a run that goes on must compute what it would have computed."""
+_nbytes: Final = attrgetter("nbytes")
+
+
+def count_views(feature_bytes: int, pictures: int, epochs: int, processes: int = 1) -> int:
+    """How many views of each training picture to keep; 0 if every epoch is to have its own.
+
+    `feature_bytes` is what the frozen part makes of one picture, 0 if nothing is frozen; each of
+    the machine's processes keeps all views.
+    """
+    if not feature_bytes:
+        return 0
+    fit = _room(processes) // (feature_bytes * pictures)
+    return VIEWS if min(fit, epochs) >= VIEWS else 0
+
+
+class Features:
+    """Batches for a learner, the same for the same seed and epoch; of each, its process's part.
+
+    Args:
+        learner: whose frozen part is asked.
+        pictures: to train and to validate on.
+        pool: reads ahead.
+        check: called while pictures go through the frozen part; may raise.
+        seed: of the run; with the epoch, it decides order and augmentation.
+        size: of a training batch, at most.
+        views: of each training picture; 0 if every epoch has its own.
+    """
+
+    def __init__(
+        self,
+        learner: Learner,
+        pictures: Pictures,
+        pool: Executor,
+        check: Callable[[], None],
+        *,
+        seed: int,
+        size: int,
+        views: int,
+    ) -> None:
+        self._learner = learner
+        self._group = learner.group
+        self._pictures = pictures
+        self._seed, self._size, self._views = seed, size, views
+        self._pool = pool
+        self._check = check
+        room = _room(self._group.local_size)
+        self._decoded: Cache[Image.Image] = Cache(room)
+        self._val: Cache[Tensor] = Cache(room)
+        # All processes keep the same views, because they make one together. And slightly more room
+        # than was reckoned with when the views were counted.
+        self._train: Cache[Tensor] = Cache(int(self._group.min(room)) * 5 // 4)
+
+    def train(self, epoch: int, done: int) -> Iterator[Batch]:
+        """Yield an epoch's batches, but for the first `done`; epochs are counted from 0.
+
+        Raises:
+            DataError: a picture can no longer be read.
+        """
+        pictures = self._pictures.train
+        key = (self._seed, epoch)
+        whole = shuffle(len(pictures), self._size, key)[done:]
+        batches = [self._group.shard(batch) for batch in whole]
+        if not self._views:
+            for inputs, labels in train_batches(self._pool, pictures, batches, key, self._decoded):
+                yield self._learner.features(inputs), labels
+            return
+        view = epoch % self._views
+        features = self._train.get(view, lambda: self._make_view(view), _nbytes)
+        labels = torch.tensor([picture.label for picture in pictures])
+        for batch in batches:
+            # The channels are last in memory, where the learner wants them.
+            yield features[batch].permute(0, 3, 1, 2), labels[batch]
+
+    def val(self) -> Iterator[Batch]:
+        """Yield the validation pictures.
+
+        Raises:
+            DataError: a picture can no longer be read.
+        """
+        pictures = self._pictures.val
+        batches = self._group.shard(in_order(len(pictures), GROUP))
+        missing = [batch for number, batch in enumerate(batches) if number not in self._val]
+        fresh = val_batches(self._pool, pictures, missing)
+        for number, batch in enumerate(batches):
+            features = self._val.get(
+                number, lambda: self._learner.exact_features(next(fresh)[0]).cpu(), _nbytes
+            )
+            yield features, torch.tensor([pictures[index].label for index in batch])
+
+    def _make_view(self, view: int) -> Tensor:
+        """One view of every training picture, [N, H, W, C]; each process computes a part of it."""
+        pictures, learner = self._pictures.train, self._learner
+        batches = self._group.shard(in_order(len(pictures), GROUP))
+        fresh = train_batches(self._pool, pictures, batches, (self._seed, view), self._decoded)
+        _, *shape = learner.sample_features().permute(0, 2, 3, 1).shape
+        features = torch.zeros(len(pictures), *shape, dtype=learner.precision)
+        with Bar(f"view {view + 1}/{self._views}", len(pictures)) as bar:
+            for batch, (inputs, _) in zip(batches, fresh, strict=True):
+                self._check()
+                features[batch] = learner.features(inputs).permute(0, 2, 3, 1).cpu()
+                bar.update(len(batch) * self._group.size)
+        # Where one process has numbers all others have zeros, so the sum of their bytes is exact.
+        self._group.all_reduce(features.view(torch.uint8))
+        return features
+
+
+def _room(processes: int) -> int:
+    return int(SHARE * free_memory() / processes)

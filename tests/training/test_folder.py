@@ -1,0 +1,57 @@
+"""A run's folder: its name, who trains in it, and which run torchrun goes on with."""
+
+import errno
+import fcntl
+import os
+import re
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from unittest.mock import Mock
+
+import pytest
+
+from antbee.errors import CheckpointError
+from antbee.training.checkpoint import RUN_NAME
+from antbee.training.folder import locked, make_folder, remember_launch, restarted_run
+
+
+def test_two_runs_of_one_second_have_folders_of_their_own(tmp_path: Path) -> None:
+    """Runs that begin together do not share a folder, and the second's name comes later."""
+    with ThreadPoolExecutor(2) as pool:
+        first, second = sorted(pool.map(make_folder, [tmp_path] * 2, ["resnet18"] * 2))
+
+    assert first < second
+    assert all(re.fullmatch(RUN_NAME, path.name) for path in tmp_path.iterdir())
+
+
+def test_a_file_system_without_locks_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where nothing can be locked, that is said, and not that somebody else trains there."""
+    lack = OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+    monkeypatch.setattr(fcntl, "flock", Mock(side_effect=lack))
+
+    with (
+        pytest.raises(CheckpointError, match="cannot be locked: No locks available"),
+        locked(tmp_path),
+    ):
+        pytest.fail("it went on")
+
+
+def test_torchrun_goes_on_with_its_own_run_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Started again, it finds the run that it began, and neither another's nor a later one."""
+    for launch in ("mine", "another"):
+        monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", f"/logs/{launch}/attempt_0/0/error.json")
+        folder = tmp_path / f"{launch}-run"
+        folder.mkdir()
+        remember_launch(folder)
+    monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", "/logs/mine/attempt_1/0/error.json")
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "0")
+    assert restarted_run(tmp_path) is None
+
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+
+    assert restarted_run(tmp_path) == tmp_path / "mine-run/last.pt"
+    assert restarted_run(tmp_path / "elsewhere") is None
