@@ -19,14 +19,15 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from antbee.serving.answers import prediction_answer
-from antbee.serving.metrics import Metrics
+from starlette.responses import JSONResponse
 
 from antbee.artifact import PackedModel, read_model
 from antbee.images import decode_image, to_array
 from antbee.machine import cores
 from antbee.predictor import load_predictor, to_prediction
+from antbee.serving.api import prediction_content
 from antbee.serving.classifier import Classifier
+from antbee.serving.observe import Metrics
 from antbee.serving.settings import read_settings
 from load import percentiles
 
@@ -94,7 +95,7 @@ def measure_parts(model: PackedModel, pictures: Sequence[bytes]) -> dict[str, fl
     rows = [predictor.logits(batch)[0] for batch in batches]
 
     def answer(row: np.ndarray[Any, Any]) -> object:
-        return prediction_answer(to_prediction(model, row), "bench:parts")
+        return JSONResponse(prediction_content(to_prediction(model, row), "bench:parts"))
 
     return {
         "decode_image": time_each(lambda data: decode_image(data, shorter_side=side), pictures),
