@@ -1,6 +1,6 @@
 """Compare recipes by cross-validation on the training pictures; validation pictures stay unseen.
 
-    python benchmarks/recipe.py --data data --weights FILE --try "--lr 0.01" --try "feed.VIEWS=4"
+    python benchmarks/recipe.py --data data --weights FILE --try "--lr 0.01" --try "features.VIEWS=4"
 
 A recipe is what differs from the default: options of train.py, and constants of antbee.training.
 Every recipe is trained on all folds but one and measured on that one, by train.py, in processes of
@@ -147,7 +147,7 @@ def train(words: list[str]) -> int:
 
 
 def set_constant(assignment: str) -> None:
-    """Give a constant of antbee.training another value: `feed.VIEWS=4`."""
+    """Give a constant of antbee.training another value: `features.VIEWS=4`."""
     name, _, value = assignment.partition("=")
     module, _, constant = name.rpartition(".")
     owner = importlib.import_module(f"antbee.training.{module}")

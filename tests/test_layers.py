@@ -32,7 +32,7 @@ SERVING = (
 TRAINING = (
     "train",
     "antbee.training.run",
-    "antbee.training.survey",
+    "antbee.training.check",
     "antbee.training.report",
     "antbee.pictures.download",
     "antbee.pictures.sample",

@@ -10,7 +10,7 @@ _KINDS: Final = {
     "across": "in training and validation at once, so that the accuracy is flattering",
     "contradicting": "under more than one label, so that at least one of them is wrong",
 }
-"""What `antbee.training.duplicates` finds."""
+"""What `antbee.training.data.find_duplicates` finds."""
 
 
 def data_section(data: Mapping[str, Any]) -> Markup:
