@@ -75,8 +75,10 @@ def train(parser: argparse.ArgumentParser, options: argparse.Namespace, stop: St
         # The checkpoint to go on from is the main process's; other machines may not have it.
         out = options.out or OUT
         path = options.checkpoint or restarted_run(out)
-        found = path and group.is_main and (str(path), to_state(load_checkpoint(path)))
-        saved = group.broadcast_object(found or None)
+        saved = None
+        if path and group.is_main:
+            saved = (str(path), to_state(load_checkpoint(path)))
+        saved = group.broadcast_object(saved)
         checkpoint = from_state(saved[1]) if saved else None
         arguments = settle(parser, options, checkpoint.arguments if checkpoint else None)
 

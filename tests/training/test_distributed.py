@@ -23,7 +23,8 @@ from tests.training.conftest import (
     measured,
     random_start,
 )
-from tests.training.together import PARAMETERS, PICTURES, STEPS, make_batch
+from tests.training.tiny import TinyResNet
+from tests.training.together import PARAMETERS, PICTURES, STEPS, make_batch, make_view
 
 PAIR = [
     *(sys.executable, "-m", "torch.distributed.run"),
@@ -35,7 +36,7 @@ CPU = torch.device("cpu")
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Draw a data set for epochs of several batches, some of which cannot be shared evenly."""
-    return make_data(tmp_path_factory.mktemp("pictures") / "data", train=7, val=3)
+    return make_data(tmp_path_factory.mktemp("pictures") / "data", train=11, val=3)
 
 
 def launch(*arguments: str | Path, restarts: int = 0) -> subprocess.Popen[str]:
@@ -55,6 +56,8 @@ def launch(*arguments: str | Path, restarts: int = 0) -> subprocess.Popen[str]:
 def pair(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Path:
     """Let two processes take some steps and train a run; return their folder."""
     folder = tmp_path_factory.mktemp("pair")
+    torch.manual_seed(0)
+    torch.save(TinyResNet(None, 2).state_dict(), folder / "weights.pth")
     with launch("steps", data, folder) as launcher:
         said = launcher.communicate()[1]
     assert "another process ended, or cannot be reached" in said
@@ -115,9 +118,18 @@ def test_their_steps_are_near_those_of_one_process(pair: Path) -> None:
     assert losses_apart < 0.5
 
 
+def test_they_make_together_what_one_makes(pair: Path, data: Path) -> None:
+    """Of what the frozen part makes each computes a part, and all get the whole, bit for bit."""
+    expected = make_view(data)
+
+    for rank in (0, 1):
+        assert torch.equal(expected, torch.load(pair / f"view{rank}.pt", weights_only=True))
+
+
 def test_a_killed_process_is_started_again(pair: Path, data: Path, tmp_path: Path) -> None:
     """One process speaks; the run goes on from its last checkpoint, and ends as if never killed."""
-    with launch(*random_start(data, tmp_path, "--epochs", "10"), restarts=2) as launcher:
+    options = random_start(data, tmp_path, "--epochs", "10", "--weights", pair / "weights.pth")
+    with launch(*options, restarts=2) as launcher:
         deadline = time.monotonic() + 120
         while not any(path.read_text() for path in tmp_path.glob("*/metrics.jsonl")):
             assert launcher.poll() is None

@@ -6,6 +6,7 @@ for the other. `together ARGUMENTS...` is train.py with a tiny network and witho
 
 import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
@@ -16,7 +17,9 @@ import antbee.training.report
 import train
 from antbee.training.arguments import DEFAULTS
 from antbee.training.check import check_pictures
-from antbee.training.distributed import ProcessGroup, joined_process_group
+from antbee.training.distributed import SINGLE, ProcessGroup, joined_process_group
+from antbee.training.features import Features
+from antbee.training.terminal import Stop
 from antbee.training.learner import Hyperparameters, Learner
 from antbee.training.network import build_model
 from antbee.training.run import begin_run
@@ -26,7 +29,7 @@ from tests.training.tiny import TinyResNet
 STEPS = 3
 PICTURES = 7
 """A number that two processes cannot share evenly."""
-RUN = {"weights": "none", "batch_size": 4, "epochs": 10}
+RUN = {"batch_size": 4, "epochs": 10}
 PARAMETERS = Hyperparameters(0.01, STEPS, freeze="layer3")
 
 
@@ -35,6 +38,16 @@ def make_batch(step: int) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(step)
     pictures = torch.randn(PICTURES, 3, 64, 64, generator=generator)
     return pictures, torch.randint(3, (PICTURES,), generator=generator)
+
+
+def make_view(data: Path, group: ProcessGroup = SINGLE) -> Tensor:
+    """Make what the frozen part of a network makes of pictures, each process its part."""
+    torch.manual_seed(0)
+    learner = Learner(TinyResNet(None, 2), torch.device("cpu"), PARAMETERS, group)
+    with ThreadPoolExecutor(1) as pool:
+        pictures = check_pictures(data)
+        features = Features(learner, pictures, pool, lambda: None, seed=0, size=4, views=3)
+        return features._make_view(1)
 
 
 def take_steps(out: Path, group: ProcessGroup) -> None:
@@ -60,8 +73,9 @@ def main(words: list[str]) -> int:
     data, out = map(Path, words[1:])
     with joined_process_group() as group:
         take_steps(out, group)
+        torch.save(make_view(data, group), out / f"view{group.rank}.pt")
         shrink()
-        arguments = DEFAULTS | RUN | {"data": str(data)}
+        arguments = DEFAULTS | RUN | {"data": str(data), "weights": str(out / "weights.pth")}
         run = begin_run(out / "runs", arguments, check_pictures(data), torch.device("cpu"), group)
         run.train(Stop())
         if group.rank == 1:
