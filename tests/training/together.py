@@ -19,7 +19,6 @@ from antbee.training.arguments import DEFAULTS
 from antbee.training.check import check_pictures
 from antbee.training.distributed import SINGLE, ProcessGroup, joined_process_group
 from antbee.training.features import Features
-from antbee.training.terminal import Stop
 from antbee.training.learner import Hyperparameters, Learner
 from antbee.training.network import build_model
 from antbee.training.run import begin_run
