@@ -1,4 +1,4 @@
-"""A trap that nothing may connect to, and no network."""
+"""A trap that nothing may connect to, no network, and networks that are loaded once."""
 
 import socket
 from collections.abc import Iterator
@@ -6,7 +6,26 @@ from typing import Any
 
 import pytest
 
+from antbee.artifact import PackedModel
+from antbee.predictor import Predictor, load_predictor
+from antbee.serving import classifier
 from tests.serving import site
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _networks_loaded_once() -> Iterator[None]:
+    """Let all classifiers of this process share a packed model's network."""
+    loaded: dict[tuple[str, str], Predictor] = {}
+
+    def load(model: PackedModel, runtime: str) -> Predictor:
+        key = (str(model.folder), runtime)
+        if key not in loaded:
+            loaded[key] = load_predictor(model, runtime)
+        return loaded[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(classifier, "load_predictor", load)
+        yield
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from antbee.command import DONE, printable, run
 from antbee.errors import DataError
+from antbee.images import configure_pillow
 from antbee.training.checkpoint import load_checkpoint
 from antbee.training.data import Pictures, find_splits
 from antbee.training.folder import BEST
@@ -30,6 +31,7 @@ def report(folder: Path, data: Path | None) -> int:
     Raises:
         DataError: the pictures are not there, or are others by number.
     """
+    configure_pillow()
     checkpoint = load_checkpoint(folder / BEST)
     settings, provenance = checkpoint.arguments, checkpoint.data
     data = data or Path(settings["data"])
