@@ -64,12 +64,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         for (code, said), count in counted.most_common()
     ]
     print(table(("command", "exit code", "times", "traceback", "stderr"), rows) + "\n")
-    clean = {(INTERRUPTED, "interrupted")}
-    others = {name: sum(found.values()) for name, found in ends.items()}
-    for name, found in ends.items():
-        others[name] -= sum(
-            count for end, count in found.items() if end in clean or end[1] == "started"
-        )
+    fine = ("interrupted", "started")
+    others = {
+        name: sum(count for (_, said), count in counted.items() if said not in fine)
+        for name, counted in ends.items()
+    }
     print(json.dumps({"rounds": options.rounds, "seed": options.seed, "not_clean": others}))
     return 1 if any(others.values()) else 0
 
@@ -85,9 +84,9 @@ def prepare(folder: Path) -> tuple[dict[str, list[str]], set[str]]:
     python, data = sys.executable, str(folder / "data")
     train = [python, "train.py", "--data", data, "--weights", "none", "--bento", "no"]
     train += ["--batch-size", "4", "--out", str(folder / "runs"), "--epochs"]
-    said, checkpoint = end(start([*train, "1"], folder))
+    checkpoint, said = start([*train, "1"], folder).communicate()
     pack = [python, "save_to_bento.py", checkpoint.strip(), "--data", data]
-    said += end(start(pack, folder))[0]
+    said += start(pack, folder).communicate()[1]
     predict = [python, "-m", "antbee.predict", *[f"{data}/train"] * 500, "--csv", os.devnull]
     regular = {shape(line) for line in (*said.splitlines(), *STOPPING)}
     if not checkpoint or "serve it" not in said:
@@ -102,8 +101,8 @@ def interrupt(
     process = start(command, folder)
     time.sleep(moment)
     process.send_signal(number)
-    said, _ = end(process)
-    return process.returncode, [line for line in said.splitlines() if line]
+    lines = process.communicate()[1].splitlines()
+    return process.returncode, list(filter(None, lines))
 
 
 def shape(line: str) -> str:
@@ -118,12 +117,6 @@ def start(command: list[str], folder: Path) -> "subprocess.Popen[str]":
     return subprocess.Popen(  # noqa: S603 - our own commands
         command, cwd=REPOSITORY, env=environment, stdout=pipe, stderr=pipe, text=True
     )
-
-
-def end(process: "subprocess.Popen[str]") -> tuple[str, str]:
-    """Return what it said and what it answered, once it has ended."""
-    answered, said = process.communicate()
-    return said, answered
 
 
 if __name__ == "__main__":
