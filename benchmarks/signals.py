@@ -2,8 +2,8 @@
 
     python benchmarks/signals.py --rounds 40 --seconds 5
 
-Each goes to a process of its own, which must end with 130 and say `interrupted`, beside what it says
-of its progress anyway; `started` counts those that the interpreter had not begun to run. Prints a
+Each goes to a process of its own, which must end with 130 and say `interrupted`, beside its usual
+lines of progress; `started` counts those that the interpreter had not begun to run. Prints a
 table, then one JSON line; the exit code is 1 if any ended otherwise.
 """
 
