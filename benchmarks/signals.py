@@ -2,10 +2,9 @@
 
     python benchmarks/signals.py --rounds 40 --seconds 5
 
-Each signal goes to a process of its own; half are SIGINT, half SIGTERM. A command must end with 130
-and say `interrupted` in one line, beside what it says of its progress anyway. Prints a table, then
-one JSON line; the exit code is 1 if any ended otherwise. `started` counts those that the
-interpreter had not begun to run: the signal then does what the system has it do.
+Each goes to a process of its own, which must end with 130 and say `interrupted`, beside its usual
+lines of progress; `started` counts those that the interpreter had not begun to run. Prints a
+table, then one JSON line; the exit code is 1 if any ended otherwise.
 """
 
 import argparse
@@ -100,20 +99,25 @@ def interrupt(
     process = start(command, folder)
     time.sleep(moment)
     process.send_signal(number)
-    return process.returncode, list(filter(None, process.communicate()[1].splitlines()))
+    lines = process.communicate()[1].splitlines()
+    return process.returncode, list(filter(None, lines))
 
 
 def shape(line: str) -> str:
-    """Leave out what differs from one run to the next: numbers, and the commands to go on with."""
+    """Leave out what differs from run to run: numbers, and the command to go on with."""
     return re.sub(r"(?<=saved; to go on: ).*|[0-9a-z]*\d[0-9a-z.]*", "", line)
 
 
 def start(command: list[str], folder: Path) -> "subprocess.Popen[str]":
     """Start a command."""
     environment = {**os.environ, "BENTOML_HOME": str(folder), "BENTOML_DO_NOT_TRACK": "True"}
-    pipe = subprocess.PIPE
     return subprocess.Popen(  # noqa: S603 - our own commands
-        command, cwd=REPOSITORY, env=environment, stdout=pipe, stderr=pipe, text=True
+        command,
+        cwd=REPOSITORY,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
 
 
