@@ -1,6 +1,6 @@
 """Compare recipes by cross-validation on the training pictures; validation pictures stay unseen.
 
-    python benchmarks/recipe.py --data data --weights FILE --try "--lr 0.01" --try "features.VIEWS=4"
+    python benchmarks/recipe.py --data data --weights FILE --try "--lr 0.01" --try features.VIEWS=4
 
 A recipe is what differs from the default: options of train.py, and constants of antbee.training.
 Every recipe is trained on all folds but one and measured on that one, by train.py, in processes of

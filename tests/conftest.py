@@ -47,10 +47,12 @@ def noise(width: int, height: int, seed: int = 0) -> Image.Image:
 
 @pytest.hookimpl(tryfirst=True)  # xdist reads the groups in its own
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep each file's tests on one core, whose fixtures are made once, unless they say more."""
+    """Keep on one core what shares its fixtures: a file's tests, the browser's, and any group's."""
     for item in items:
         if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(REPOSITORY))))
+            folder = item.path.parent
+            shared = folder if folder.name == "browser" else item.path
+            item.add_marker(pytest.mark.xdist_group(str(shared.relative_to(REPOSITORY))))
 
 
 @pytest.fixture(scope="session")
