@@ -55,6 +55,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group(str(shared.relative_to(REPOSITORY))))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _pillow() -> None:
+    """Let Pillow decode as it does in every command of ours."""
+    configure_pillow()
+
+
 @pytest.fixture(scope="session")
 def jpeg() -> bytes:
     """Return a 320 by 240 JPEG."""
