@@ -19,6 +19,7 @@ import torch
 from PIL import Image
 
 from antbee.artifact import HEAD, INT8, ONNX, WEIGHTS, PackedModel, read_model, write_model
+from antbee.images import configure_pillow
 from antbee.packing.pack import export_head, export_onnx, export_weights
 from antbee.packing.quantize import Quantization, quantize
 from antbee.training.network import build_model
