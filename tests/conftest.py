@@ -130,6 +130,15 @@ class Server:
             headers["Content-Type"] = content_type
         return httpx.post(f"{self.url}/predict", content=body, headers=headers, timeout=30)
 
+    def logged(self, text: str) -> str:
+        """Return the one line of the log with a text in it, which may come just after the answer."""
+        for _ in range(100):
+            if lines := [line for line in self.log.read_text().splitlines() if text in line]:
+                (line,) = lines
+                return line
+            time.sleep(0.05)
+        pytest.fail(f"{text} is not in the log")
+
 
 StartServer = Callable[..., AbstractContextManager[Server]]
 Command = Callable[[str, int], list[str]]

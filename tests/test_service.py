@@ -121,7 +121,7 @@ def test_key_origins_and_log(guarded: Server, jpeg: bytes, tmp_path: Path) -> No
                      "/model", "/docs.json", "/metrics", "/schema.json", "/nothing")
     }  # fmt: skip
     called = bentoml_client(guarded.url, "Path(path)", picture, KEY)
-    (line,) = [one for one in guarded.log.read_text().splitlines() if "a-stranger" in one]
+    line = guarded.logged("a-stranger")
 
     assert (closed.status_code, opened.status_code) == (401, 200)
     assert closed.json()["error"]["code"] == "unauthorized"
@@ -196,7 +196,7 @@ def test_request_id_and_access_log(server: Server, jpeg: bytes) -> None:
     answer = server.predict(jpeg, X_Request_ID="from-the-router-17")
 
     assert answer.headers["x-request-id"] == "from-the-router-17"
-    (line,) = [one for one in server.log.read_text().splitlines() if "from-the-router-17" in one]
+    line = server.logged("from-the-router-17")
     assert f"POST /predict 200 {len(answer.content)}B" in line
 
 
