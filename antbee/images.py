@@ -9,6 +9,7 @@ import math
 import re
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -154,7 +155,11 @@ def decode_image(
             before_large()
         image.load()
         # Each step lets go of the picture before it, which takes as much memory as its own.
-        image = _upright(image)
+        orientation = None
+        with suppress(Exception):  # broken metadata does not make a picture unreadable
+            orientation = image.getexif().get(ExifTags.Base.Orientation)
+        if isinstance(orientation, int) and orientation in _UPRIGHT:
+            image = image.transpose(_UPRIGHT[orientation])
         if image.mode.startswith("I"):  # 16 bits a pixel: Pillow's own conversion clips at 255
             return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
         if image.mode != "RGBA" and image.has_transparency_data:
@@ -249,12 +254,3 @@ def _check(image: Image.Image, data: bytes, max_pixels: int) -> None:
             raise ImageError("corrupt_image", message)
         length = int.from_bytes(data[marker.end() : marker.end() + 2], "big")
         marker = _MARKER.search(data, marker.end() + length)
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    try:
-        orientation = image.getexif().get(ExifTags.Base.Orientation)
-    except Exception:  # noqa: BLE001 - broken metadata does not make a picture unreadable
-        return image
-    method = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
-    return image if method is None else image.transpose(method)

@@ -164,30 +164,20 @@ def classify(model: PackedModel, predictor: Predictor, file: Path | Outcome) -> 
     if isinstance(file, Outcome):
         return file
     try:
-        array = read_array(read_file(file), model.preprocessing)
+        status = file.stat()
+        if not stat.S_ISREG(status.st_mode):
+            return Outcome(file, error=DataError("it is not a file"))
+        if status.st_size > MAX_BYTES:
+            return Outcome(file, error=DataError(f"it is larger than {MAX_BYTES / 1e6:g} MB"))
+        array = read_array(file.read_bytes(), model.preprocessing)
+    except OSError as error:
+        return Outcome(file, error=DataError(f"it cannot be read: {error.strerror}"))
     except AntBeeError as error:
         return Outcome(file, error=error)
     except MemoryError:
         return Outcome(file, error=DataError("it takes too much memory: try --threads 1"))
     logits = predictor.logits(array[np.newaxis])
     return Outcome(file, to_prediction(model, logits[0]))
-
-
-def read_file(path: Path) -> bytes:
-    """Read a file that may be a picture.
-
-    Raises:
-        DataError: there is none, or it cannot be read.
-    """
-    try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise DataError("it is not a file")
-        if status.st_size > MAX_BYTES:
-            raise DataError(f"it is larger than {MAX_BYTES / 1e6:g} MB")
-        return path.read_bytes()
-    except OSError as error:
-        raise DataError(f"it cannot be read: {error.strerror}") from error
 
 
 def open_model(tag_or_folder: str) -> tuple[PackedModel, str]:

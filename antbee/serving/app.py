@@ -8,6 +8,7 @@ cycle and the schema that its clients ask for.
 import asyncio
 import hmac
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Final
 
@@ -77,12 +78,10 @@ def create_app(
     app = Starlette(
         routes=everything,
         middleware=middleware,
-        exception_handlers={
-            RequestError: partial(_refuse, metrics),
-            ClientDisconnect: _answer_nobody,
-            HTTPException: _answer_http_error,
-            Exception: _answer_bug,
-        },
+        exception_handlers=dict.fromkeys(
+            (RequestError, ClientDisconnect, HTTPException, Exception),
+            partial(_answer_error, metrics),
+        ),
         lifespan=bentoml_app.router.lifespan_context,
     )
     app.router.redirect_slashes = False
@@ -160,31 +159,23 @@ ROUTES: Final = (
 )
 
 
-async def _refuse(metrics: Metrics, _: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestError)  # noqa: S101 - Starlette calls it for no other
-    metrics.rejected(error.code)
-    return error_answer(error)
-
-
-async def _answer_nobody(_: Request, __: Exception) -> Response:
-    return Response(status_code=499)
-
-
-async def _answer_http_error(_: Request, error: Exception) -> Response:
-    status = error.status_code if isinstance(error, HTTPException) else 500
+async def _answer_error(metrics: Metrics, _: Request, error: Exception) -> Response:
+    """Answer what was raised; a bug is raised again by Starlette, and the HTTP server logs it."""
+    if isinstance(error, ClientDisconnect):
+        return Response(status_code=499)
+    if isinstance(error, RequestError):
+        metrics.rejected(error.code)
+        return error_answer(error)
+    if not isinstance(error, HTTPException):
+        message = "the server failed to answer: its log says why"
+        return error_answer(RequestError("internal_error", message))
     code, message = {
         404: ("not_found", "there is nothing at this address: /docs.json lists what there is"),
         405: ("method_not_allowed", "this address does not take this method: see /docs.json"),
-    }.get(status, ("internal_error", "the request cannot be answered"))
+    }.get(error.status_code, ("internal_error", "the request cannot be answered"))
     answer = error_answer(RequestError(code, message))
-    answer.headers.update(getattr(error, "headers", None) or {})
+    answer.headers.update(error.headers or {})
     return answer
-
-
-async def _answer_bug(_: Request, __: Exception) -> Response:
-    # Starlette raises it again once this is sent, and the HTTP server logs it.
-    message = "the server failed to answer: its log says why"
-    return error_answer(RequestError("internal_error", message))
 
 
 class KeyCheck:
@@ -261,19 +252,11 @@ class Drain:
                 await send(message)
                 return
             await send({**message, "more_body": True})
-            await self._drain(receive)
+            read = 0
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PATIENCE):
+                    while read <= self._limit and (part := await receive()).get("more_body"):
+                        read += len(part["body"])
             await send({"type": "http.response.body", "body": b""})
 
         await self._app(scope, receive_part, send_then_drain)
-
-    async def _drain(self, receive: Receive) -> None:
-        read = 0
-        try:
-            async with asyncio.timeout(PATIENCE):
-                while read <= self._limit:
-                    message = await receive()
-                    if not message.get("more_body"):
-                        return
-                    read += len(message["body"])
-        except TimeoutError:
-            return
