@@ -101,21 +101,10 @@ def read_array(
 ) -> NDArray[np.float32]:
     """Turn a picture's file into the network's input, float32 [3, crop, crop].
 
-    Args:
-        data: see `decode_image`.
-        preprocessing: how the network was trained.
-        max_pixels: see `decode_image`.
-        before_large: see `decode_image`.
-
-    Raises:
-        ImageError: see `decode_image`.
+    The arguments are those of `decode_image`, and so is what it raises.
     """
-    image = decode_image(
-        data,
-        max_pixels=max_pixels,
-        shorter_side=preprocessing.resize,
-        before_large=before_large,
-    )
+    side = preprocessing.resize
+    image = decode_image(data, max_pixels=max_pixels, shorter_side=side, before_large=before_large)
     return to_array(image, preprocessing)
 
 
@@ -141,7 +130,7 @@ def decode_image(
     """
     try:
         image: Image.Image = Image.open(io.BytesIO(data), formats=tuple(_SIGNATURES))
-        _check(image, data, max_pixels)
+        _refuse_costly(image, data, max_pixels)
         pixels = image.width * image.height
         if shorter_side is not None:
             scale = REDUCING_GAP * shorter_side / min(image.size)
@@ -219,7 +208,7 @@ def looks_like_image(data: bytes) -> bool:
     return any(signature.match(data) for signature in _SIGNATURES.values())
 
 
-def _check(image: Image.Image, data: bytes, max_pixels: int) -> None:
+def _refuse_costly(image: Image.Image, data: bytes, max_pixels: int) -> None:
     """Refuse what would take too much memory or time, before any pixel of it is decoded.
 
     Raises:

@@ -247,7 +247,7 @@ def unpack(
         raise DataError(
             "it is not a zip file, or not a complete one: get it again, or name another as DATA_URL"
         ) from error
-    places = _choose(archive.infolist(), renames, unwanted)
+    places = _locate_pictures(archive.infolist(), renames, unwanted)
     # zipfile reads no more of a member than the size that the archive gives for it.
     size = sum(member.file_size for member in places.values())
     if size > MAX_BYTES:
@@ -386,7 +386,7 @@ def _network_faults_named(url: str) -> Iterator[None]:
         raise DataError(f"cannot download {redacted(url)}: {reason}: {_OTHERWISE}") from error
 
 
-def _choose(
+def _locate_pictures(
     members: Sequence[zipfile.ZipInfo], renames: Mapping[str, str], unwanted: Sequence[str]
 ) -> dict[Path, zipfile.ZipInfo]:
     # The members to unpack, by where: `<split>/<label>/<file>`.

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from antbee.command import DONE, printable, run
 from antbee.errors import DataError
+from antbee.images import configure_pillow
 from antbee.training.checkpoint import load_checkpoint
 from antbee.training.data import Pictures, find_splits
 from antbee.training.folder import BEST
@@ -21,6 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("run", type=Path, metavar="RUN", help="a run's folder, with best.pt in it")
     parser.add_argument("--data", type=Path, help="the pictures' folder (default: the run's)")
     arguments = parser.parse_args(argv)
+    configure_pillow()
     return run(lambda: report(arguments.run, arguments.data))
 
 
