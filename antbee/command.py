@@ -14,9 +14,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Final, NoReturn, Self
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from antbee.errors import AntBeeError
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 DONE: Final = 0
 FAILED: Final = 1
@@ -195,45 +198,26 @@ def table(head: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
     )
 
 
-class Bar:
-    """A progress bar on stderr, which goes away at the end; nothing where that is no terminal.
+def progress_bar(
+    title: str, total: int, *, done: int = 0, hidden: bool = False
+) -> "tqdm[NoReturn]":
+    """Open tqdm's progress bar on stderr, which goes away at the end; nothing where no terminal is.
 
     Args:
         title: stands in front of it.
-        total: how many there are; None where nobody knows.
+        total: how many pictures there are.
         done: how many were done before.
-        unit: what is counted; `B`, bytes, are shown in thousands and millions.
         hidden: whether it would be in the way of something.
     """
+    from tqdm import tqdm  # noqa: PLC0415 - see the module's description
 
-    def __init__(
-        self,
-        title: str,
-        total: int | None,
-        *,
-        done: int = 0,
-        unit: str = "pictures",
-        hidden: bool = False,
-    ) -> None:
-        from tqdm import tqdm  # noqa: PLC0415 - see the module's description
-
-        self._bar = tqdm(
-            desc=title,
-            total=total,
-            initial=done,
-            unit=unit if unit == "B" else f" {unit}",
-            unit_scale=unit == "B",
-            leave=False,
-            file=sys.stderr,
-            dynamic_ncols=True,
-            disable=hidden or None,  # None: unless stderr is a terminal
-        )
-        self.update = self._bar.update
-        self.clear = self._bar.clear
-        self.set_postfix = self._bar.set_postfix
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._bar.close()
+    return tqdm(
+        desc=title,
+        total=total,
+        initial=done,
+        unit=" pictures",
+        leave=False,
+        file=sys.stderr,
+        dynamic_ncols=True,
+        disable=hidden or None,  # None: unless stderr is a terminal
+    )

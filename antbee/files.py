@@ -20,10 +20,7 @@ def write_atomically(
 ) -> None:
     """Write a file under a temporary name beside it, flush it to disk, and rename it.
 
-    Args:
-        path: the file.
-        contents: all that will be in it.
-        before: called when all is on the disk, before it is renamed.
+    `before` is called when all is on the disk, before it is renamed.
 
     Raises:
         OSError: the disk is full, or the folder cannot be written to; what the file held before

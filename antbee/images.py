@@ -9,6 +9,7 @@ import math
 import re
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -100,21 +101,10 @@ def read_array(
 ) -> NDArray[np.float32]:
     """Turn a picture's file into the network's input, float32 [3, crop, crop].
 
-    Args:
-        data: see `decode_image`.
-        preprocessing: how the network was trained.
-        max_pixels: see `decode_image`.
-        before_large: see `decode_image`.
-
-    Raises:
-        ImageError: see `decode_image`.
+    The arguments are those of `decode_image`, and so is what it raises.
     """
-    image = decode_image(
-        data,
-        max_pixels=max_pixels,
-        shorter_side=preprocessing.resize,
-        before_large=before_large,
-    )
+    side = preprocessing.resize
+    image = decode_image(data, max_pixels=max_pixels, shorter_side=side, before_large=before_large)
     return to_array(image, preprocessing)
 
 
@@ -140,7 +130,7 @@ def decode_image(
     """
     try:
         image: Image.Image = Image.open(io.BytesIO(data), formats=tuple(_SIGNATURES))
-        _check(image, data, max_pixels)
+        _refuse_costly(image, data, max_pixels)
         pixels = image.width * image.height
         if shorter_side is not None:
             scale = REDUCING_GAP * shorter_side / min(image.size)
@@ -154,7 +144,11 @@ def decode_image(
             before_large()
         image.load()
         # Each step lets go of the picture before it, which takes as much memory as its own.
-        image = _upright(image)
+        orientation = None
+        with suppress(Exception):  # broken metadata does not make a picture unreadable
+            orientation = image.getexif().get(ExifTags.Base.Orientation)
+        if isinstance(orientation, int) and orientation in _UPRIGHT:
+            image = image.transpose(_UPRIGHT[orientation])
         if image.mode.startswith("I"):  # 16 bits a pixel: Pillow's own conversion clips at 255
             return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
         if image.mode != "RGBA" and image.has_transparency_data:
@@ -214,7 +208,7 @@ def looks_like_image(data: bytes) -> bool:
     return any(signature.match(data) for signature in _SIGNATURES.values())
 
 
-def _check(image: Image.Image, data: bytes, max_pixels: int) -> None:
+def _refuse_costly(image: Image.Image, data: bytes, max_pixels: int) -> None:
     """Refuse what would take too much memory or time, before any pixel of it is decoded.
 
     Raises:
@@ -249,12 +243,3 @@ def _check(image: Image.Image, data: bytes, max_pixels: int) -> None:
             raise ImageError("corrupt_image", message)
         length = int.from_bytes(data[marker.end() : marker.end() + 2], "big")
         marker = _MARKER.search(data, marker.end() + length)
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    try:
-        orientation = image.getexif().get(ExifTags.Base.Orientation)
-    except Exception:  # noqa: BLE001 - broken metadata does not make a picture unreadable
-        return image
-    method = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
-    return image if method is None else image.transpose(method)

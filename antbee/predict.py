@@ -4,7 +4,7 @@ Prints a table, or writes what `--csv` and `--jsonl` ask for; everything else go
 picture takes the server's own way, `read_array` and then the predictor, so the answers are its.
 """
 
-from antbee.command import DONE, FAILED, Bar, end_on_signals, printable, run, say
+from antbee.command import DONE, FAILED, end_on_signals, printable, progress_bar, run, say
 
 if __name__ == "__main__":
     end_on_signals()
@@ -41,13 +41,7 @@ AHEAD: Final = 4
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit code; 1 if any file could not be classified."""
-    arguments = parse(argv)
-    return run(lambda: predict(arguments))
-
-
-def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Read the command line; wrong usage exits with 2."""
+    """Run the command and return its exit code: 1 if any file could not be classified."""
     parser = argparse.ArgumentParser(prog="python -m antbee.predict", description=__doc__)
     add = parser.add_argument
     add("paths", nargs="+", type=Path, metavar="PATH", help="a picture, or a folder of them")
@@ -69,7 +63,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     arguments = parser.parse_args(argv)
     if arguments.csv == arguments.jsonl == STDOUT:
         parser.error("only one of --csv and --jsonl can go to stdout")
-    return arguments
+    return run(lambda: predict(arguments))
 
 
 def _positive(text: str) -> int:
@@ -92,7 +86,7 @@ def predict(arguments: argparse.Namespace) -> int:
     try:
         with (
             open_writers(arguments.csv, arguments.jsonl, model.labels, name) as writers,
-            Bar("classifying", len(files), hidden=hidden) as bar,
+            progress_bar("classifying", len(files), hidden=hidden) as bar,
             ThreadPoolExecutor(arguments.threads, thread_name_prefix="picture") as pool,
             closing(work_ahead(pool, work, files, AHEAD * arguments.threads)) as outcomes,
         ):
@@ -164,30 +158,20 @@ def classify(model: PackedModel, predictor: Predictor, file: Path | Outcome) -> 
     if isinstance(file, Outcome):
         return file
     try:
-        array = read_array(read_file(file), model.preprocessing)
+        status = file.stat()
+        if not stat.S_ISREG(status.st_mode):
+            return Outcome(file, error=DataError("it is not a file"))
+        if status.st_size > MAX_BYTES:
+            return Outcome(file, error=DataError(f"it is larger than {MAX_BYTES / 1e6:g} MB"))
+        array = read_array(file.read_bytes(), model.preprocessing)
+    except OSError as error:
+        return Outcome(file, error=DataError(f"it cannot be read: {error.strerror}"))
     except AntBeeError as error:
         return Outcome(file, error=error)
     except MemoryError:
         return Outcome(file, error=DataError("it takes too much memory: try --threads 1"))
     logits = predictor.logits(array[np.newaxis])
     return Outcome(file, to_prediction(model, logits[0]))
-
-
-def read_file(path: Path) -> bytes:
-    """Read a file that may be a picture.
-
-    Raises:
-        DataError: there is none, or it cannot be read.
-    """
-    try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise DataError("it is not a file")
-        if status.st_size > MAX_BYTES:
-            raise DataError(f"it is larger than {MAX_BYTES / 1e6:g} MB")
-        return path.read_bytes()
-    except OSError as error:
-        raise DataError(f"it cannot be read: {error.strerror}") from error
 
 
 def open_model(tag_or_folder: str) -> tuple[PackedModel, str]:

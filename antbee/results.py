@@ -37,13 +37,8 @@ def open_writers(
 ) -> Iterator[list[Writer]]:
     """Open what was asked for, or a table on stdout where nothing was.
 
-    The CSV is that of RFC 4180, its lines ended as Unix does.
-
-    Args:
-        csv_file: a path, `STDOUT` or None.
-        jsonl_file: likewise.
-        labels: of the model.
-        model: what it is called.
+    The CSV is that of RFC 4180, its lines ended as Unix does. Either file is a path, `STDOUT` or
+    None; `model` is what the model with these labels is called.
 
     Raises:
         OSError: a file cannot be written.

@@ -84,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                     worker.kill()
                 process.communicate()
                 state = load_checkpoint(last)
-                saved.append((state.epoch, state.position.step))
+                saved.append((state.position.epoch, state.position.step))
                 command = [*program, "-c", str(last)]
             finished, _ = end(start(command)[0])
             same = outcome(finished) == expected

@@ -15,11 +15,11 @@ import pytest
 from antbee.artifact import PackedModel
 from antbee.command import (
     SIGNALS,
-    Bar,
     ended_by_signals,
     exit_on_error,
     leave,
     printable,
+    progress_bar,
     run,
     say,
     table,
@@ -245,7 +245,7 @@ def test_what_cannot_be_printed_is_spelt_out() -> None:
 
 def test_a_bar_is_for_terminals(capsys: Capture) -> None:
     """Where stderr is no terminal, nothing of a bar is written."""
-    with Bar("reading", 2) as bar:
+    with progress_bar("reading", 2) as bar:
         bar.update(1)
         bar.set_postfix(loss=1)
         bar.clear()
@@ -259,7 +259,7 @@ def test_a_bar_leaves_nothing_behind(
 ) -> None:
     """On a terminal it is drawn, gives way to lines, and is gone in the end, unless hidden."""
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    with Bar("reading", 4, done=1, hidden=hidden) as bar:
+    with progress_bar("reading", 4, done=1, hidden=hidden) as bar:
         bar.clear()
         say("a line")
 
@@ -268,12 +268,3 @@ def test_a_bar_leaves_nothing_behind(
     assert before.rpartition("\r")[2] == ""
     assert after.rpartition("\r")[2] == ""
     assert after.strip() == ""
-
-
-def test_bytes_are_counted_in_megabytes(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A download is shown in units that a person reads, even of an unknown size."""
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    with Bar("downloading", None, done=12_300_000, unit="B"):
-        pass
-
-    assert "12.3MB" in capsys.readouterr().err

@@ -14,7 +14,7 @@ from antbee.command import say
 from antbee.errors import DataError, ModelError
 from antbee.packing import gate
 from antbee.packing.quantize import MOST_PICTURES, QUANTIZATIONS, quantize
-from antbee.packing.samples import Validation, calibration_arrays, name_of
+from antbee.packing.samples import Validation, calibration_arrays
 from antbee.predictor import Floats, load_predictor
 
 SERVED: Final = ("int8", "onnx")
@@ -80,17 +80,17 @@ def _try_int8(
         which is shown to anybody who asks the server and so names no paths, and all that was tried.
     """
     arrays: list[Floats] = []
-    reason = None
+    reason, name = None, data.resolve().name
     if runtime not in ("auto", "int8"):
         reason = f"packed with --runtime {runtime}"
     elif not samples.labelled:
-        reason = f"no validation pictures in {name_of(data)} to compare it on"
+        reason = f"no validation pictures in {name} to compare it on"
     else:
         try:
             arrays = calibration_arrays(model, data, MOST_PICTURES)
         except DataError as error:
             say(f"cannot calibrate: {error}")
-            reason = f"no training pictures in {name_of(data)} to calibrate it on"
+            reason = f"no training pictures in {name} to calibrate it on"
     rows: list[gate.Row] = []
     calibration = Calibration()
     tried: list[dict[str, Any]] = []

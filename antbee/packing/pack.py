@@ -160,12 +160,9 @@ class _InOrder(nn.Module):
 
 
 def export_onnx(network: nn.Module, path: Path, side: int) -> None:
-    """Write the network as float32 ONNX: `image` [N, 3, side, side] to `logits` and `features`.
+    """Write a torchvision ResNet as ONNX: `image` [N, 3, side, side] to `logits` and `features`.
 
-    Args:
-        network: a torchvision ResNet.
-        path: the file to write.
-        side: height and width of the input, in pixels.
+    All of them are float32; `side` is in pixels.
 
     Raises:
         ModelError: torch's exporter failed.

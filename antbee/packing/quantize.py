@@ -5,7 +5,7 @@ Knows ways to quantize, and not how good their result is: that is the gate's bus
 
 import contextlib
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,7 +23,7 @@ from onnxruntime.quantization import (
 )
 
 from antbee.artifact import INPUT
-from antbee.command import Bar
+from antbee.command import progress_bar
 from antbee.predictor import Floats
 
 BLOCKS: Final = "image_blocks"
@@ -72,17 +72,14 @@ def quantize(
     """Write an int8 network: static quantization, its inputs and outputs still float32.
 
     Convolutions and additions become int8; the mean over the map and the last layer, which cost
-    next to nothing, stay in float32, so that the logits are not rounded to 256 steps.
+    next to nothing, stay in float32, so that the logits are not rounded to 256 steps. Nothing but
+    `target` is written.
 
-    Args:
-        source: the float32 network.
-        target: the file to write; nothing else is left beside it.
-        arrays: float32 [3, H, W] each, one or more; the first `quantization.pictures` are used.
-        quantization: how.
+    `arrays` are one or more float32 [3, H, W]; the first `quantization.pictures` of them are used.
     """
     arrays = arrays[: quantization.pictures]
     method = CalibrationMethod.MinMax
-    # By default every activation on every picture is held in memory at once: gigabytes. In strides
+    # By default every activation on every picture is in memory at once: gigabytes. In strides
     # of one picture, one picture's are.
     options: dict[str, object] = {"CalibStridedMinMax": 1}
     if quantization.percentile is not None:
@@ -99,11 +96,11 @@ def quantize(
         in_float32 = [node.name for node in nodes if node.op_type in ("ReduceMean", "Gemm")]
         if quantization.float_stem:
             in_float32.append(next(node.name for node in nodes if node.op_type == "Conv"))
-        with Bar("calibrating", len(arrays)) as bar:
+        with progress_bar("calibrating", len(arrays)) as bar:
             quantize_static(
                 prepared,
                 target,
-                _Reader(arrays, bar),
+                _Reader(arrays, bar.update),
                 quant_format=QuantFormat.QDQ,
                 # Unsigned activations with signed weights are what x86 multiplies fastest.
                 activation_type=QuantType.QUInt8,
@@ -123,7 +120,7 @@ class _Reader:
     """What ONNX Runtime calls a `CalibrationDataReader`: hands over stretches of the pictures."""
 
     arrays: Sequence[Floats]
-    bar: Bar
+    advance: Callable[[int], object]
     rest: Iterator[Floats] = field(init=False)
 
     def __len__(self) -> int:
@@ -131,7 +128,7 @@ class _Reader:
 
     def set_range(self, start_index: int, end_index: int) -> None:
         self.rest = iter(self.arrays[start_index:end_index])
-        self.bar.update(end_index - start_index)
+        self.advance(end_index - start_index)
 
     def get_next(self) -> dict[str, Floats] | None:
         array = next(self.rest, None)

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 
 from antbee.artifact import PackedModel
-from antbee.command import Bar, say
+from antbee.command import progress_bar, say
 from antbee.errors import DataError, ImageError
 from antbee.images import Preprocessing, read_array
 from antbee.packing.gate import NO_LABEL
@@ -26,11 +26,7 @@ SEED: Final = 0
 class Validation:
     """The validation pictures, or noise where there are none; iterating anew decodes anew.
 
-    Gives float32 [3, crop, crop] and the index of the true label, or `NO_LABEL`, one at a time.
-
-    Args:
-        model: the packed model.
-        data: the pictures' folder.
+    Yields float32 [3, crop, crop] and the index of the true label, or `NO_LABEL`, one at a time.
 
     Attributes:
         inputs: what the samples are, for a person.
@@ -46,7 +42,9 @@ class Validation:
         self._pictures = labelled_pictures(model, data, "val") if has_val else []
         self._preprocessing = model.preprocessing
         self.labelled = bool(self._pictures)
-        self.inputs = f"validation pictures of {name_of(data)}" if self.labelled else "random noise"
+        # Where the folder lies concerns nobody but its owner.
+        name = data.resolve().name
+        self.inputs = f"validation pictures of {name}" if self.labelled else "random noise"
 
     def __iter__(self) -> Iterator[tuple[Floats, int]]:
         """Decode the pictures; those that cannot be read are said and left out for good."""
@@ -56,7 +54,7 @@ class Validation:
             for _ in range(NOISE_ARRAYS):
                 yield generator.standard_normal(shape, np.float32), NO_LABEL
         readable = []
-        with Bar("comparing", len(self._pictures)) as bar:
+        with progress_bar("comparing", len(self._pictures)) as bar:
             for picture, array in _decoded(self._pictures, self._preprocessing):
                 readable.append(picture)
                 yield array, picture.label
@@ -111,11 +109,6 @@ def spread(pictures: Iterable[Picture]) -> list[Picture]:
         generator.shuffle(group)
     turns = chain.from_iterable(zip_longest(*by_label.values()))
     return [picture for picture in turns if picture is not None]
-
-
-def name_of(data: Path) -> str:
-    """Name the pictures' folder without where it lies, which concerns nobody but its owner."""
-    return data.resolve().name
 
 
 def _is_divided(model: PackedModel, data: Path) -> bool:

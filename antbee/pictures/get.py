@@ -193,9 +193,25 @@ def fetched(url: str, folder: Path) -> Iterator[io.BufferedRandom]:
             total = int(length) if length.isdecimal() else 0
             check_space(folder, total)
             say(f"downloading {redacted(url)}" + (f" ({megabytes(total)})" if total else ""))
+            done, drawn = 0, 0.0
             try:
-                for chunk in _received(url, response, total):
+                while True:
+                    with _network_faults_named(url):  # and not the disk's
+                        chunk = response.read(_CHUNK)
+                        if not chunk and done < total:
+                            raise http.client.IncompleteRead(b"")
+                    if not chunk:
+                        break
+                    done += len(chunk)
+                    if done > MAX_BYTES:
+                        raise DataError(f"{redacted(url)} is larger than {megabytes(MAX_BYTES)}")
                     file.write(chunk)
+                    if sys.stderr.isatty() and (
+                        done == total or time.monotonic() - drawn > _REDRAW
+                    ):
+                        drawn, filled = time.monotonic(), "#" * (30 * done // total if total else 0)
+                        bar = f"  [{filled:.<30}] {100 * done // total:3d} %" if total else ""
+                        print(f"\r{megabytes(done):>10}{bar}", end="", file=sys.stderr, flush=True)
             finally:
                 if sys.stderr.isatty():
                     print(file=sys.stderr)
@@ -231,7 +247,7 @@ def unpack(
         raise DataError(
             "it is not a zip file, or not a complete one: get it again, or name another as DATA_URL"
         ) from error
-    places = _choose(archive.infolist(), renames, unwanted)
+    places = _locate_pictures(archive.infolist(), renames, unwanted)
     # zipfile reads no more of a member than the size that the archive gives for it.
     size = sum(member.file_size for member in places.values())
     if size > MAX_BYTES:
@@ -347,51 +363,30 @@ def megabytes(count: int) -> str:
     return f"{count / 1e6:.1f} MB"
 
 
-def _received(url: str, response: http.client.HTTPResponse, total: int) -> Iterator[bytes]:
-    # What comes, and on a terminal how far it is. Whoever writes it to the disk does so outside of
-    # this function: the disk's faults are not the network's.
-    done, drawn = 0, 0.0
-    with _network_faults_named(url):
-        while chunk := response.read(_CHUNK):
-            done += len(chunk)
-            if done > MAX_BYTES:
-                raise DataError(f"{redacted(url)} is larger than {megabytes(MAX_BYTES)}")
-            yield chunk
-            if sys.stderr.isatty() and (done == total or time.monotonic() - drawn > _REDRAW):
-                drawn, filled = time.monotonic(), "#" * (30 * done // total if total else 0)
-                bar = f"  [{filled:.<30}] {100 * done // total:3d} %" if total else ""
-                print(f"\r{megabytes(done):>10}{bar}", end="", file=sys.stderr, flush=True)
-        if done < total:
-            raise http.client.IncompleteRead(b"")
-
-
 @contextmanager
 def _network_faults_named(url: str) -> Iterator[None]:
     try:
         yield
     except (OSError, http.client.HTTPException, ValueError) as error:
-        raise DataError(
-            f"cannot download {redacted(url)}: {_reason(error)}: {_OTHERWISE}"
-        ) from error
+        cause = error.reason if isinstance(error, urllib.error.URLError) else error
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()
+            status = http.client.responses.get(error.code, "")
+            reason = f"the server answered {error.code} {status}"
+        elif isinstance(cause, TimeoutError):
+            reason = f"no answer for {TIMEOUT:g} seconds"
+        elif isinstance(cause, socket.gaierror):
+            reason = "there is no network, or no such server"
+        elif isinstance(cause, ssl.SSLCertVerificationError):
+            reason = f"the server's certificate is not trusted ({cause.verify_message})"
+        elif isinstance(cause, http.client.IncompleteRead):
+            reason = "it was cut off on the way"
+        else:
+            reason = " ".join(str(getattr(cause, "strerror", None) or cause).split())
+        raise DataError(f"cannot download {redacted(url)}: {reason}: {_OTHERWISE}") from error
 
 
-def _reason(error: Exception) -> str:
-    if isinstance(error, urllib.error.HTTPError):
-        error.close()
-        return f"the server answered {error.code} {http.client.responses.get(error.code, '')}"
-    cause = error.reason if isinstance(error, urllib.error.URLError) else error
-    if isinstance(cause, TimeoutError):
-        return f"no answer for {TIMEOUT:g} seconds"
-    if isinstance(cause, socket.gaierror):
-        return "there is no network, or no such server"
-    if isinstance(cause, ssl.SSLCertVerificationError):
-        return f"the server's certificate is not trusted ({cause.verify_message})"
-    if isinstance(cause, http.client.IncompleteRead):
-        return "it was cut off on the way"
-    return " ".join(str(getattr(cause, "strerror", None) or cause).split())
-
-
-def _choose(
+def _locate_pictures(
     members: Sequence[zipfile.ZipInfo], renames: Mapping[str, str], unwanted: Sequence[str]
 ) -> dict[Path, zipfile.ZipInfo]:
     # The members to unpack, by where: `<split>/<label>/<file>`.

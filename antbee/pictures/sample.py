@@ -58,12 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def draw_sample(folder: Path, kinds: dict[str, Draw], seed: int) -> int:
-    """Fill a missing or empty folder with `train/<label>/` and `val/<label>/`.
-
-    Args:
-        folder: the folder.
-        kinds: what to draw for each label.
-        seed: another one gives other pictures.
+    """Fill a missing or empty folder with `train/<label>/` and `val/<label>/`, kinds by label.
 
     Raises:
         DataError: the folder cannot be filled.

@@ -39,12 +39,7 @@ _HEADERS: Final = {
 class Api:
     """Answers requests that bring pictures.
 
-    Args:
-        model: the packed model.
-        tag: its name and version, for the answers.
-        settings: limits, threads and runtime.
-        metrics: count what is answered and refused.
-        fetch: downloads a picture from an address; None to refuse addresses.
+    Without `fetch`, which downloads a picture, addresses are refused.
 
     Attributes:
         classifier: what the threads run.
@@ -62,7 +57,7 @@ class Api:
         self._settings = settings
         self._metrics = metrics
         self._fetch = fetch
-        self._uploads = Uploads(max(settings.uploads, settings.max_body))
+        self._uploads = Uploads(max(int(settings.uploads_mb * 1_000_000), settings.max_body))
         self._pool = Pool(settings.threads, settings.queue, metrics.waited)
 
     async def predict(self, request: Request) -> Response:

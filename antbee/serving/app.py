@@ -8,6 +8,8 @@ cycle and the schema that its clients ask for.
 import asyncio
 import hmac
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -77,12 +79,10 @@ def create_app(
     app = Starlette(
         routes=everything,
         middleware=middleware,
-        exception_handlers={
-            RequestError: partial(_refuse, metrics),
-            ClientDisconnect: _answer_nobody,
-            HTTPException: _answer_http_error,
-            Exception: _answer_bug,
-        },
+        exception_handlers=dict.fromkeys(
+            (RequestError, ClientDisconnect, HTTPException, Exception),
+            partial(_answer_error, metrics),
+        ),
         lifespan=bentoml_app.router.lifespan_context,
     )
     app.router.redirect_slashes = False
@@ -160,83 +160,68 @@ ROUTES: Final = (
 )
 
 
-async def _refuse(metrics: Metrics, _: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestError)  # noqa: S101 - Starlette calls it for no other
-    metrics.rejected(error.code)
-    return error_answer(error)
-
-
-async def _answer_nobody(_: Request, __: Exception) -> Response:
-    return Response(status_code=499)
-
-
-async def _answer_http_error(_: Request, error: Exception) -> Response:
-    status = error.status_code if isinstance(error, HTTPException) else 500
+async def _answer_error(metrics: Metrics, _: Request, error: Exception) -> Response:
+    """Answer what was raised; a bug is raised again by Starlette, and the HTTP server logs it."""
+    if isinstance(error, ClientDisconnect):
+        return Response(status_code=499)
+    if isinstance(error, RequestError):
+        metrics.rejected(error.code)
+        return error_answer(error)
+    if not isinstance(error, HTTPException):
+        message = "the server failed to answer: its log says why"
+        return error_answer(RequestError("internal_error", message))
     code, message = {
         404: ("not_found", "there is nothing at this address: /docs.json lists what there is"),
         405: ("method_not_allowed", "this address does not take this method: see /docs.json"),
-    }.get(status, ("internal_error", "the request cannot be answered"))
+    }.get(error.status_code, ("internal_error", "the request cannot be answered"))
     answer = error_answer(RequestError(code, message))
-    answer.headers.update(getattr(error, "headers", None) or {})
+    answer.headers.update(error.headers or {})
     return answer
 
 
-async def _answer_bug(_: Request, __: Exception) -> Response:
-    # Starlette raises it again once this is sent, and the HTTP server logs it.
-    message = "the server failed to answer: its log says why"
-    return error_answer(RequestError("internal_error", message))
-
-
+@dataclass
 class KeyCheck:
     """ASGI middleware: answers 401 to whoever does not have the key, before reading the body.
 
-    The key is a bearer token (RFC 6750).
-
-    Args:
-        app: what answers.
-        key: visible ASCII characters.
-        public: paths that need no key beside `KEYLESS`.
-        metrics: count refusals.
+    The key, visible ASCII characters, is a bearer token (RFC 6750). Paths in `KEYLESS` and `public`
+    need none.
     """
 
-    def __init__(self, app: ASGIApp, key: str, public: Collection[str], metrics: Metrics) -> None:
-        self._app = app
-        self._key = key.encode("ascii")
-        self._keyless = KEYLESS | frozenset(public)
-        self._metrics = metrics
+    app: ASGIApp
+    key: str
+    public: Collection[str]
+    metrics: Metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        known = scope["type"] != "http" or scope["path"] in self._keyless
+        known = scope["type"] != "http" or scope["path"] in KEYLESS or scope["path"] in self.public
+        key = self.key.encode("ascii")
         for name, value in () if known else scope["headers"]:
             scheme, _, token = value.partition(b" ")
             # Takes as long wherever the first wrong byte is: nobody can guess the key byte by byte.
-            if name == b"authorization" and hmac.compare_digest(token.strip(b" "), self._key):
+            if name == b"authorization" and hmac.compare_digest(token.strip(b" "), key):
                 known = known or scheme.lower() == b"bearer"
         if known:
-            await self._app(scope, receive, send)
+            await self.app(scope, receive, send)
             return
-        self._metrics.rejected("unauthorized")
+        self.metrics.rejected("unauthorized")
         how = "send the server's key in a header: Authorization: Bearer KEY"
         refusal = error_answer(RequestError("unauthorized", f"this server asks for a key: {how}"))
         await refusal(scope, receive, send)
 
 
+@dataclass
 class Drain:
     """ASGI middleware: sends an early answer at once, and ends the exchange with the upload.
 
     The rest of the upload is read and thrown away, so that a refusal reaches a client that is still
     uploading. A server that closes a connection with unread bytes in it resets it, and the client
-    may never see why it was refused; gunicorn's worker closes, where uvicorn reads on.
-
-    Args:
-        app: what answers.
-        limit: bytes that are thrown away at most; whoever sends more is cut off.
+    may never see why it was refused; gunicorn's worker closes, where uvicorn reads on. Whoever
+    sends more than `limit` bytes is cut off.
     """
 
-    def __init__(self, app: ASGIApp, limit: int) -> None:
-        self._app = app
-        self._limit = limit
+    app: ASGIApp
+    limit: int
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -246,7 +231,7 @@ class Drain:
             # Such a client sends nothing until it is told to go on.
             or any(name == b"expect" for name, _ in scope["headers"])
         ):
-            await self._app(scope, receive, send)
+            await self.app(scope, receive, send)
             return
         uploaded = False
 
@@ -261,19 +246,11 @@ class Drain:
                 await send(message)
                 return
             await send({**message, "more_body": True})
-            await self._drain(receive)
+            read = 0
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PATIENCE):
+                    while read <= self.limit and (part := await receive()).get("more_body"):
+                        read += len(part["body"])
             await send({"type": "http.response.body", "body": b""})
 
-        await self._app(scope, receive_part, send_then_drain)
-
-    async def _drain(self, receive: Receive) -> None:
-        read = 0
-        try:
-            async with asyncio.timeout(PATIENCE):
-                while read <= self._limit:
-                    message = await receive()
-                    if not message.get("more_body"):
-                        return
-                    read += len(message["body"])
-        except TimeoutError:
-            return
+        await self.app(scope, receive_part, send_then_drain)

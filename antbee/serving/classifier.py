@@ -38,13 +38,8 @@ class Explanation:
 class Classifier:
     """A packed model in memory; may be asked from several threads at once.
 
-    Args:
-        model: the packed model.
-        tag: its name and version, for the answers.
-        settings: limits and runtime.
-        metrics: time the steps.
-
     Attributes:
+        tag: the model's name and version, for the answers.
         runtime: what runs the network; `auto` has been decided.
         ready: whether the network has answered once.
     """
@@ -106,10 +101,7 @@ class Classifier:
     ) -> Explanation:
         """Decode a picture's bytes, classify them, and draw what speaks for a label.
 
-        Args:
-            data: a picture's file.
-            label: the label; None for the most probable one.
-            check: see `Check`.
+        That is the most probable one if `label` is None.
 
         Raises:
             ImageError: the bytes are not a picture that can be read.

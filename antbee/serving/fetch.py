@@ -17,6 +17,7 @@ import socket
 import ssl
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote
 
@@ -31,6 +32,7 @@ Endpoint = tuple[str, int]
 """An address in digits, and a port."""
 
 HTTPS: Final = 443
+_OTHERWISE: Final = "or send the picture itself"
 MAX_URL: Final = 8192
 """Characters; signed addresses of cloud storage have up to about two thousand."""
 
@@ -112,9 +114,6 @@ def look_up(host: str) -> Sequence[Endpoint]:
     return [(str(address[0]), int(address[1])) for *_, address in found]
 
 
-_OTHERWISE: Final = "or send the picture itself"
-
-
 class Downloader:
     """Downloads pictures, a few at once.
 
@@ -147,13 +146,7 @@ class Downloader:
         self._threads = ThreadPoolExecutor(limit, thread_name_prefix="name")
 
     async def fetch(self, url: str) -> bytes:
-        """Download the file at an address.
-
-        Args:
-            url: see `parse`.
-
-        Returns:
-            At least one byte and at most `max_bytes`.
+        """Download the file at an address, see `parse`: at least one byte, at most `max_bytes`.
 
         Raises:
             RequestError: `url_not_allowed`, `download_failed` or `body_too_large`. The message
@@ -163,7 +156,16 @@ class Downloader:
         host, address = parse(url)
         try:
             async with asyncio.timeout(self._timeout), self._slots:
-                return await self._download(address, host, await self._public_endpoints(host))
+                loop = asyncio.get_running_loop()
+                try:
+                    endpoints = await loop.run_in_executor(self._threads, self._resolve, host)
+                    found = [ipaddress.ip_address(digits) for digits, _ in endpoints]
+                except (OSError, ValueError):
+                    found = []
+                if not found or not all(map(self._public, found)):
+                    message = f"its host has no public address: check the name, {_OTHERWISE}"
+                    raise RequestError("url_not_allowed", message)
+                return await self._download(address, host, endpoints)
         except TimeoutError as error:
             seconds = f"{self._timeout:g} seconds"
             raise _failed(f"nothing came, or not all of it, within {seconds}") from error
@@ -178,18 +180,6 @@ class Downloader:
     def close(self) -> None:
         """Let go of the threads."""
         self._threads.shutdown(wait=False, cancel_futures=True)
-
-    async def _public_endpoints(self, host: str) -> Sequence[Endpoint]:
-        loop = asyncio.get_running_loop()
-        try:
-            endpoints = await loop.run_in_executor(self._threads, self._resolve, host)
-            addresses = [ipaddress.ip_address(address) for address, _ in endpoints]
-        except (OSError, ValueError):
-            addresses = []
-        if not addresses or not all(map(self._public, addresses)):
-            message = f"its host has no public address: check the name, {_OTHERWISE}"
-            raise RequestError("url_not_allowed", message)
-        return endpoints
 
     async def _download(self, address: URL, host: str, endpoints: Sequence[Endpoint]) -> bytes:
         connector = aiohttp.TCPConnector(
@@ -238,12 +228,12 @@ class Downloader:
         return b"".join(chunks)
 
 
+@dataclass
 class PinnedResolver(AbstractResolver):
     """Answers for one name, with addresses that were checked."""
 
-    def __init__(self, host: str, endpoints: Sequence[Endpoint]) -> None:
-        self._host = host
-        self._endpoints = endpoints
+    host: str
+    endpoints: Sequence[Endpoint]
 
     async def resolve(
         self,
@@ -252,7 +242,7 @@ class PinnedResolver(AbstractResolver):
         family: socket.AddressFamily = socket.AF_UNSPEC,  # noqa: ARG002 - likewise
     ) -> list[ResolveResult]:
         """Give the addresses in digits, which nothing resolves again."""
-        if host != self._host:
+        if host != self.host:
             raise OSError("asked for a name that was not checked")
         return [
             ResolveResult(
@@ -263,7 +253,7 @@ class PinnedResolver(AbstractResolver):
                 proto=socket.IPPROTO_TCP,
                 flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
             )
-            for address, port in self._endpoints
+            for address, port in self.endpoints
         ]
 
     async def close(self) -> None:

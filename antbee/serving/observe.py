@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -129,27 +130,23 @@ class Metrics:
         return generate_latest(shared)
 
 
+@dataclass
 class Telemetry:
     """ASGI middleware: an id for each request, its count in the metrics, its line in the log.
 
     A sane `X-Request-ID` that the client or its router sent is kept, so that the lines of several
-    servers can be brought together; otherwise a random one is made. The answer carries it too.
-
-    Args:
-        app: what answers.
-        metrics: counts.
-        paths: those that the metrics may name.
+    servers can be brought together; otherwise a random one is made. The answer carries it too. The
+    metrics name no other path than `paths`.
     """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, paths: Collection[str]) -> None:
-        self._app = app
-        self._metrics = metrics
-        self._paths = paths
+    app: ASGIApp
+    metrics: Metrics
+    paths: Collection[str]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await self.app(scope, receive, send)
             return
         began = time.perf_counter()
         sent = (value for name, value in scope["headers"] if name == _ID)
@@ -167,11 +164,11 @@ class Telemetry:
             await send(message)
 
         try:
-            await self._app(scope, receive, send_with_id)
+            await self.app(scope, receive, send_with_id)
         finally:
             seconds = time.perf_counter() - began
-            path = scope["path"] if scope["path"] in self._paths else OTHER
-            self._metrics.answered(path, status, seconds)
+            path = scope["path"] if scope["path"] in self.paths else OTHER
+            self.metrics.answered(path, status, seconds)
             if path not in QUIET:
                 fields = {
                     "client": (scope["client"] or ("-",))[0],
@@ -202,8 +199,7 @@ class JsonLines(logging.Formatter):
 def log_to_stderr(lines: str = "text") -> None:
     """Write the access log to stderr, unless whoever runs the server has given it a place.
 
-    Args:
-        lines: `text`, or `json`, one object a line.
+    `lines` are `text`, or `json`, one object each.
     """
     if not log.handlers:
         handler = logging.StreamHandler()

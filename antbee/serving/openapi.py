@@ -15,14 +15,7 @@ _SHARE: Final = {"type": "number", "minimum": 0, "maximum": 1}
 
 
 def describe(model: str, labels: Sequence[str], settings: Settings) -> dict[str, Any]:
-    """Describe the API of a server.
-
-    Args:
-        model: what answers, `name:version`.
-        labels: those that it knows.
-        settings: whether clients need a key, how many pictures a request may have, and whether
-            addresses are fetched.
-    """
+    """Describe the API of a server with these settings; `model` is what answers, `name:version`."""
     codes: dict[str, list[str]] = {}
     for code, status in STATUS.items():
         codes.setdefault(f"codes_{status}", []).append(code)

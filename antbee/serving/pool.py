@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from antbee.errors import RequestError
@@ -18,6 +19,7 @@ class Abandoned(Exception):  # noqa: N818 - nothing went wrong: nobody waits any
     """The request that this work belongs to was given up."""
 
 
+@dataclass
 class Ticket:
     """Admits a request to a `Pool`: runs one piece of work after another, until it is given up.
 
@@ -26,15 +28,14 @@ class Ticket:
         waited: told, on the thread, how many seconds a piece of work waited for it.
     """
 
-    def __init__(self, threads: ThreadPoolExecutor, waited: Callable[[float], None]) -> None:
-        self._threads = threads
-        self._waited = waited
-        self._given_up = False
-        self.running: Future[Any] | None = None
+    threads: ThreadPoolExecutor
+    waited: Callable[[float], None]
+    given_up: bool = False
+    running: Future[Any] | None = None
 
     async def run(self, work: Callable[[Check], Result]) -> Result:
         """Run `work` on one of the threads; cancelling this gives the ticket up."""
-        self.running = self._threads.submit(self._begin, work, time.perf_counter())
+        self.running = self.threads.submit(self._begin, work, time.perf_counter())
         try:
             return await asyncio.wrap_future(self.running)
         except asyncio.CancelledError:
@@ -42,12 +43,12 @@ class Ticket:
             raise
 
     def _begin(self, work: Callable[[Check], Result], submitted: float) -> Result:
-        self._waited(time.perf_counter() - submitted)
+        self.waited(time.perf_counter() - submitted)
         return work(self.check)
 
     def give_up(self) -> None:
         """Stop work that waits for a thread, and let running work end at its next `check`."""
-        self._given_up = True
+        self.given_up = True
         if self.running is not None:
             self.running.cancel()
 
@@ -57,7 +58,7 @@ class Ticket:
         Raises:
             Abandoned: nobody does.
         """
-        if self._given_up:
+        if self.given_up:
             raise Abandoned
 
 

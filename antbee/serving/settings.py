@@ -109,11 +109,6 @@ class Settings:
         return int(self.max_body_mb * 1_000_000)
 
     @property
-    def uploads(self) -> int:
-        """The bodies that are in memory at once, in bytes."""
-        return int(self.uploads_mb * 1_000_000)
-
-    @property
     def max_pixels(self) -> int:
         """The largest width times height of a picture."""
         return int(self.max_megapixels * 1_000_000)

@@ -59,13 +59,6 @@ class Position:
     loss_sum: float = 0.0  # over those pictures
     seconds: float = 0.0  # spent on those batches
 
-    def add(self, pictures: int, loss_sum: float, seconds: float) -> None:
-        """Count one more batch, with the sum of its pictures' losses."""
-        self.step += 1
-        self.pictures += pictures
-        self.loss_sum += loss_sum
-        self.seconds += seconds
-
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -87,11 +80,6 @@ class Checkpoint:
     data: dict[str, Any]  # `antbee.training.data.Pictures.provenance`
     weights: dict[str, Any]  # what `antbee.training.network.load_weights` returned
     versions: dict[str, str]  # of Python and the libraries, by name
-
-    @property
-    def epoch(self) -> int:
-        """Epochs that are done."""
-        return self.position.epoch
 
 
 def save_checkpoint(checkpoint: Checkpoint, *paths: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from antbee.ahead import open_pool, work_ahead
-from antbee.command import Bar
+from antbee.command import progress_bar
 from antbee.errors import DataError
 from antbee.files import sha256_of
 from antbee.pictures.get import SOURCE, SPLITS
@@ -228,7 +228,7 @@ def choose_val(contents: Mapping[str, Iterable[str]], fraction: float, seed: int
 
 def read_files(title: str, read: Callable[[Path], T], paths: Sequence[Path]) -> dict[Path, T]:
     """Return what `read` makes of each file, many of them at once; `title` is the bar's."""
-    with open_pool() as pool, Bar(title, len(paths)) as bar:
+    with open_pool() as pool, progress_bar(title, len(paths)) as bar:
         results = {}
         for path, result in zip(paths, work_ahead(pool, read, paths, AHEAD), strict=True):
             results[path] = result

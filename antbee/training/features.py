@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import torch
 from torch import Tensor
 
-from antbee.command import Bar
+from antbee.command import progress_bar
 from antbee.machine import free_memory
 from antbee.training.batches import Batch, Cache, in_order, shuffle, train_batches, val_batches
 from antbee.training.data import Pictures
@@ -126,7 +126,7 @@ class Features:
         fresh = train_batches(self._pool, pictures, batches, (self._seed, view), self._decoded)
         _, *shape = learner.sample_features().permute(0, 2, 3, 1).shape
         features = torch.zeros(len(pictures), *shape, dtype=learner.precision)
-        with Bar(f"view {view + 1}/{self._views}", len(pictures)) as bar:
+        with progress_bar(f"view {view + 1}/{self._views}", len(pictures)) as bar:
             for batch, (inputs, _) in zip(batches, fresh, strict=True):
                 self._check()
                 features[batch] = learner.features(inputs).permute(0, 2, 3, 1).cpu()

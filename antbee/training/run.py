@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from antbee.ahead import open_pool
-from antbee.command import Bar, say
+from antbee.command import progress_bar, say
 from antbee.errors import DataError, SettingsError
 from antbee.files import remove_temporaries
 from antbee.training.arguments import SCHEDULES
@@ -177,7 +177,7 @@ def _check_shares(arguments: dict[str, Any], pictures: Pictures, group: ProcessG
 def make_hyperparameters(
     arguments: dict[str, Any], pictures: Pictures, precision: str
 ) -> Hyperparameters:
-    """Gather what training depends on, through all its epochs."""
+    """Settle what training depends on, through all its epochs."""
     steps = arguments["epochs"] * count_batches(len(pictures.train), arguments["batch_size"])
     return Hyperparameters(arguments["lr"], steps, precision, arguments["freeze"])
 
@@ -287,13 +287,16 @@ class Run:
     def _train_epoch(self, features: Features, stop: Stop) -> None:
         place = self.position
         title = f"epoch {place.epoch + 1}/{self._epochs} train"
-        with Bar(title, len(self.pictures.train), done=place.pictures) as bar:
+        with progress_bar(title, len(self.pictures.train), done=place.pictures) as bar:
             before = time.perf_counter()
             for batch in features.train(place.epoch, place.step):
                 loss = self._learner.train(batch)
                 loss_sum, count, stopping = self._group.sum(loss, len(batch[1]), stop.requested)
                 before, seconds = time.perf_counter(), time.perf_counter() - before
-                place.add(int(count), loss_sum, seconds)
+                place.step += 1
+                place.pictures += int(count)
+                place.loss_sum += loss_sum
+                place.seconds += seconds
                 bar.set_postfix(loss=f"{place.loss_sum / place.pictures:.3f}", refresh=False)
                 bar.update(int(count))
                 if stopping:
@@ -304,7 +307,7 @@ class Run:
         place, total, began = self.position, len(self.pictures.val), time.perf_counter()
         loss_sum, right = 0.0, 0.0
         self._learner.share_statistics()
-        with Bar(f"epoch {place.epoch + 1}/{self._epochs} validate", total) as bar:
+        with progress_bar(f"epoch {place.epoch + 1}/{self._epochs} validate", total) as bar:
             for batch in features.val():
                 check()
                 loss, hits = self._learner.validate(batch)

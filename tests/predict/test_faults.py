@@ -8,7 +8,6 @@ import pytest
 
 from antbee import predict
 from antbee.artifact import ONNX, PackedModel
-from antbee.errors import DataError
 from antbee.predict import find_files, main
 from antbee.results import Outcome
 from tests.predict.command import ORDER, Capture, run
@@ -77,14 +76,14 @@ def test_a_link_that_leads_round_is_followed_once(tmp_path: Path) -> None:
     assert find_files([tmp_path])[0] == [tmp_path / "a.jpg"]
 
 
-def test_huge_files_are_not_read(tmp_path: Path) -> None:
+def test_huge_files_are_not_read(packed: PackedModel, tmp_path: Path, capsys: Capture) -> None:
     """A file larger than any picture is refused by its size alone."""
     path = tmp_path / "disk.bmp"
     with path.open("wb") as file:
         file.truncate(10**12)
 
-    with pytest.raises(DataError, match="larger than 500 MB"):
-        predict.read_file(path)
+    assert run(packed, path) == 1
+    assert f"{path}: it is larger than 500 MB" in capsys.readouterr().err
 
 
 def test_too_little_memory_is_said(

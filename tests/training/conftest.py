@@ -101,7 +101,7 @@ def assert_same_run(expected: Path, actual: Path) -> None:
     assert measured(expected) == measured(actual)
     for name in ("last.pt", "best.pt"):
         one, other = (load_checkpoint(folder / name) for folder in (expected, actual))
-        assert one.epoch == other.epoch
+        assert one.position.epoch == other.position.epoch
         assert one.model.keys() == other.model.keys()
         assert all(torch.equal(one.model[name], other.model[name]) for name in one.model)
 

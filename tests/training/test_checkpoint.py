@@ -30,7 +30,7 @@ def test_a_checkpoint_comes_back_whole(saved: Path, checkpoint: Checkpoint) -> N
     loaded = load_checkpoint(saved)
 
     assert_equal(asdict(checkpoint), asdict(loaded))
-    assert loaded.epoch == 1
+    assert loaded.position.epoch == 1
 
 
 def test_a_checkpoint_holds_only_plain_values(saved: Path) -> None:

@@ -63,7 +63,7 @@ def test_a_run_can_stop_after_any_batch(finished: Path, data: Path, tmp_path: Pa
         with pytest.raises(KeyboardInterrupt):
             run.train(StopAfter(looks))
         last = load_checkpoint(run.folder / "last.pt")
-        places.append((last.epoch, last.position.step))
+        places.append((last.position.epoch, last.position.step))
         run = resume_run(run.folder / "last.pt", last, pictures, CPU)
     run.train(Stop())
 
@@ -84,7 +84,7 @@ def test_a_frozen_run_can_stop_in_its_views(finished: Path, data: Path, tmp_path
         with pytest.raises(KeyboardInterrupt):
             run.train(StopAfter(looks))
         last = load_checkpoint(run.folder / "last.pt")
-        places.append((last.epoch, last.position.step))
+        places.append((last.position.epoch, last.position.step))
         run = resume_run(run.folder / "last.pt", last, pictures, CPU)
     run.train(Stop())
 
@@ -130,7 +130,7 @@ def test_an_interrupted_and_a_killed_process_lose_nothing(
     (folder,) = tmp_path.iterdir()
     assert process.returncode == 130
     assert f"python train.py -c {folder / 'last.pt'}" in said
-    assert load_checkpoint(folder / "last.pt").epoch < 2
+    assert load_checkpoint(folder / "last.pt").position.epoch < 2
 
     process = start("-c", folder / "last.pt")
     time.sleep(0.5)

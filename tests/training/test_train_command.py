@@ -43,7 +43,7 @@ def test_the_checkpoints_agree_with_the_metrics(finished: Path) -> None:
     assert metrics == [vars(one) for one in last.history]
     assert last.best is not None
     assert best.best == last.best
-    assert (last.epoch, best.epoch, vars(last.best)) == (3, top["epoch"], top)
+    assert (last.position.epoch, best.position.epoch, vars(last.best)) == (3, top["epoch"], top)
 
 
 def test_a_checkpoint_says_where_everything_came_from(finished: Path, data: Path) -> None:
@@ -209,7 +209,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(
     assert sorted(path.name for path in folder.iterdir()) == [
         "last.pt", "last.pt.sha256", "metrics.jsonl",
     ]  # fmt: skip
-    assert load_checkpoint(folder / "last.pt").epoch == 0
+    assert load_checkpoint(folder / "last.pt").position.epoch == 0
 
 
 @quick

@@ -22,6 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("run", type=Path, metavar="RUN", help="a run's folder, with best.pt in it")
     parser.add_argument("--data", type=Path, help="the pictures' folder (default: the run's)")
     arguments = parser.parse_args(argv)
+    configure_pillow()
     return run(lambda: report(arguments.run, arguments.data))
 
 

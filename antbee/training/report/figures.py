@@ -18,7 +18,7 @@ from PIL import ImageOps
 
 from antbee.calibration import Reliability
 from antbee.command import printable
-from antbee.training.report.measure import THUMBNAIL, Explanation
+from antbee.training.report.measure import THUMBNAIL, Illustration
 from antbee.training.report.numbers import Counts
 
 DPI: Final = 150
@@ -51,12 +51,7 @@ _DARK: Final = 0.6
 
 
 def draw_curves(history: Sequence[Mapping[str, Any]], best: int) -> bytes:
-    """Draw loss and accuracy by epoch.
-
-    Args:
-        history: lines of metrics.jsonl: `epoch`, `train_loss`, `val_loss` and `val_top1`.
-        best: the epoch that was kept.
-    """
+    """Draw loss and accuracy by epoch, from the lines of metrics.jsonl; `best` is what was kept."""
     with mpl.rc_context(_STYLE):
         figure = Figure((9, 3.4), layout="constrained")
         left, right = figure.subplots(1, 2)
@@ -83,10 +78,7 @@ def draw_curves(history: Sequence[Mapping[str, Any]], best: int) -> bytes:
 def draw_confusion(counts: Counts, labels: Sequence[str], kept: Sequence[int]) -> bytes:
     """Draw how many pictures of each label got each answer.
 
-    Args:
-        counts: see `confusion`.
-        labels: their names.
-        kept: indices of the labels to draw, of which there is room for some twenty.
+    `kept` has the indices of the labels to draw, of which there is room for some twenty.
     """
     part = counts[np.ix_(kept, kept)]
     shares = part / np.maximum(counts[kept].sum(1, keepdims=True), 1)
@@ -136,15 +128,9 @@ def draw_reliability(before: Reliability, after: Reliability, temperature: float
 
 
 def draw_sheet(
-    title: str, explanations: Sequence[Explanation], captions: Sequence[Sequence[str]]
+    title: str, explanations: Sequence[Illustration], captions: Sequence[Sequence[str]]
 ) -> bytes:
-    """Lay pictures out in rows of three, each with its heat map beside it.
-
-    Args:
-        title: of the sheet.
-        explanations: the pictures and their maps.
-        captions: the lines above each.
-    """
+    """Lay pictures out in rows of three, with heat maps beside them and lines of text above."""
     rows = max(math.ceil(len(explanations) / 3), 1)
     with mpl.rc_context(_STYLE):
         figure = Figure((11, 0.5 + 2.3 * rows), layout="constrained")

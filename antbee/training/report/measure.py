@@ -5,21 +5,20 @@ Pictures come through `read_array` and the network in float32, as in validation 
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from itertools import islice
 from typing import Final, TypeVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 from torchvision.models.feature_extraction import create_feature_extractor
 
 from antbee.ahead import open_pool, work_ahead
 from antbee.artifact import FEATURES
-from antbee.calibration import Calibration, Shares, calibrate, softmax
-from antbee.command import Bar, printable
+from antbee.calibration import calibrate, softmax
+from antbee.command import printable, progress_bar
 from antbee.errors import DataError, ImageError
 from antbee.explain import activation_maps, displayed, overlay, strength
 from antbee.images import IMAGENET, decode_image, read_array, to_array
@@ -35,37 +34,25 @@ THUMBNAIL: Final = 224
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
 class Answers:
     """What the network says of the validation pictures.
 
     Attributes:
         pictures: the pictures.
         logits: float32 [N, classes].
+        truth: the true labels' indices, int64 [N].
+        labels: the answers' indices, int64 [N].
+        calibration: the temperature that packing will find, too.
+        probabilities: what will be served, calibrated, [N, classes].
     """
 
-    pictures: Sequence[Picture]
-    logits: Floats
-
-    @cached_property
-    def truth(self) -> NDArray[np.int64]:
-        """The true labels' indices, [N]."""
-        return np.array([picture.label for picture in self.pictures], np.int64)
-
-    @cached_property
-    def labels(self) -> NDArray[np.int64]:
-        """The answers' indices, [N]."""
-        return np.asarray(self.logits.argmax(1), np.int64)
-
-    @cached_property
-    def calibration(self) -> Calibration:
-        """The temperature that packing will find, too."""
-        return calibrate(self.logits, self.truth)
-
-    @cached_property
-    def probabilities(self) -> Shares:
-        """What will be served, calibrated, [N, classes]."""
-        return softmax(self.logits, self.calibration.temperature)
+    def __init__(self, pictures: Sequence[Picture], logits: Floats) -> None:
+        self.pictures = pictures
+        self.logits = logits
+        self.truth = np.array([picture.label for picture in pictures], np.int64)
+        self.labels = np.asarray(logits.argmax(1), np.int64)
+        self.calibration = calibrate(logits, self.truth)
+        self.probabilities = softmax(logits, self.calibration.temperature)
 
     def worst(self, most: int) -> list[int]:
         """Up to `most` wrong answers, by index, the most confident first."""
@@ -80,7 +67,7 @@ class Answers:
 
 
 @dataclass(frozen=True)
-class Explanation:
+class Illustration:
     """A picture, and what in it speaks for an answer.
 
     Attributes:
@@ -100,7 +87,7 @@ def answer(network: nn.Module, pictures: Sequence[Picture], device: torch.device
         DataError: a picture can no longer be read.
     """
     logits = []
-    with open_pool() as pool, Bar("report", len(pictures)) as bar:
+    with open_pool() as pool, progress_bar("report", len(pictures)) as bar:
         arrays = work_ahead(pool, partial(_read, read_array), pictures, AHEAD * BATCH)
         while batch := list(islice(arrays, BATCH)):
             logits.append(network(torch.from_numpy(np.stack(batch)).to(device)).cpu().numpy())
@@ -111,7 +98,7 @@ def answer(network: nn.Module, pictures: Sequence[Picture], device: torch.device
 @torch.inference_mode()
 def explain(
     network: nn.Module, answers: Answers, indices: Iterable[int], device: torch.device
-) -> dict[int, Explanation]:
+) -> dict[int, Illustration]:
     """Draw what in some of the pictures, by index, spoke for their answers.
 
     Raises:
@@ -127,7 +114,7 @@ def explain(
         maps = activation_maps(extractor(batch)[FEATURES][0].cpu().numpy(), head)
         small, square = displayed(picture, IMAGENET, THUMBNAIL)
         heat_map = overlay(small, strength(maps, answers.labels[index]), square)
-        explanations[index] = Explanation(small, heat_map)
+        explanations[index] = Illustration(small, heat_map)
     return explanations
 
 

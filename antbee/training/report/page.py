@@ -20,7 +20,7 @@ from PIL import Image
 from antbee.calibration import BINS, FOLDS, error_by_chance
 from antbee.command import printable
 from antbee.training.checkpoint import Checkpoint, Metrics
-from antbee.training.report.measure import Answers, Explanation
+from antbee.training.report.measure import Answers, Illustration
 from antbee.training.report.numbers import (
     Counts,
     Proportion,
@@ -51,7 +51,7 @@ class Content:
         best: what that epoch came to.
         history: lines of metrics.jsonl.
         answers: to the validation pictures.
-        explanations: by index, of those pictures that are shown.
+        explanations: by index, of the worst and the uncertain ones.
         worst: indices of the most confident wrong answers.
         uncertain: indices of the least certain answers.
     """
@@ -62,24 +62,19 @@ class Content:
     best: Metrics
     history: Sequence[Mapping[str, Any]]
     answers: Answers
-    explanations: Mapping[int, Explanation]
+    explanations: Mapping[int, Illustration]
     worst: Sequence[int]
     uncertain: Sequence[int]
-
-    @property
-    def labels(self) -> list[str]:
-        """The labels' names."""
-        return self.checkpoint.labels
 
     @cached_property
     def counts(self) -> Counts:
         """Pictures by true label and answer."""
-        return confusion(self.answers.truth, self.answers.labels, len(self.labels))
+        return confusion(self.answers.truth, self.answers.labels, len(self.checkpoint.labels))
 
     def caption(self, index: int) -> str:
         """Say what a picture is, what it was taken for, and how surely."""
-        answers, truth = self.answers, self.labels[self.answers.truth[index]]
-        answer = self.labels[answers.labels[index]]
+        answers, labels = self.answers, self.checkpoint.labels
+        truth, answer = labels[answers.truth[index]], labels[answers.labels[index]]
         sure = percent(float(answers.probabilities[index].max()))
         return f"{truth}, {sure} sure" if truth == answer else f"{truth} taken for {answer}, {sure}"
 
@@ -93,12 +88,7 @@ class Embedded(NamedTuple):
 
 
 def render(content: Content, charts: Mapping[str, bytes]) -> str:
-    """Write the page.
-
-    Args:
-        content: what it tells.
-        charts: PNG files by name: curves.png, confusion.png and reliability.png.
-    """
+    """Write the page; the charts are PNG files: curves.png, confusion.png and reliability.png."""
     here = Path(__file__).parent
     style = (here / "page.css").read_text("utf-8")
     environment = Environment(
@@ -112,7 +102,8 @@ def render(content: Content, charts: Mapping[str, bytes]) -> str:
     )
     environment.filters.update(percent=percent, duration=duration)
     environment.filters.update(embed_chart=embed_chart, embed_thumbnail=embed_thumbnail)
-    answers, labels, checkpoint = content.answers, content.labels, content.checkpoint
+    answers, checkpoint = content.answers, content.checkpoint
+    labels = checkpoint.labels
     return environment.get_template("page.html").render(
         content=content,
         charts=charts,

@@ -77,7 +77,7 @@ def write_report(folder: Path, pictures: Pictures, device: torch.device | None =
     kept = most_confused(content.counts, MOST_LABELS)
     made = {
         "curves.png": figures.draw_curves(history, content.best.epoch),
-        "confusion.png": figures.draw_confusion(content.counts, content.labels, kept),
+        "confusion.png": figures.draw_confusion(content.counts, checkpoint.labels, kept),
         "reliability.png": figures.draw_reliability(
             reliability(softmax(answers.logits), answers.truth),
             reliability(answers.probabilities, answers.truth),

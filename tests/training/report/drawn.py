@@ -12,7 +12,7 @@ from antbee.training.checkpoint import Checkpoint, Metrics, Position, save_check
 from antbee.training.data import Picture, Pictures
 from antbee.training.folder import BEST, write_metrics
 from antbee.training.network import build_model
-from antbee.training.report.measure import Answers, Explanation
+from antbee.training.report.measure import Answers, Illustration
 from antbee.training.report.page import Content
 from tests.conftest import noise
 
@@ -92,7 +92,7 @@ def content(labels: Sequence[str], each: int = 10) -> Content:
         history=history(3),
         answers=found,
         explanations={
-            index: Explanation(noise(160, 120, index), noise(160, 120, index + 1))
+            index: Illustration(noise(160, 120, index), noise(160, 120, index + 1))
             for index in {*worst, *uncertain}
         },
         worst=worst,

@@ -19,7 +19,7 @@ from antbee.training.report.figures import (
     draw_sheet,
     shortened,
 )
-from antbee.training.report.measure import Explanation
+from antbee.training.report.measure import Illustration
 from tests.conftest import noise
 from tests.training.report.drawn import answers, history
 
@@ -86,7 +86,7 @@ def test_sheet_of_pictures(count: int) -> None:
     """As many pictures as there are, of any shape and caption, have their place; none is fine."""
     sizes = [(30, 40), (200, 10), (1, 50)]
     explanations = [
-        Explanation(noise(*sizes[i % 3], i), noise(*sizes[i % 3], i)) for i in range(count)
+        Illustration(noise(*sizes[i % 3], i), noise(*sizes[i % 3], i)) for i in range(count)
     ]
 
     opened(

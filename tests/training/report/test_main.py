@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from antbee.training.check import check_pictures
 from antbee.training.checkpoint import load_checkpoint, save_checkpoint
@@ -27,6 +28,15 @@ def test_report_of_a_killed_run_is_made_again(folder: Path, capsys: Capture) -> 
     assert main([str(folder)]) == 0
     assert capsys.readouterr().out == f"{folder / 'report.html'}\n"
     assert (folder / "report.html").is_file()
+
+
+def test_large_pictures_are_read_as_in_training(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pillow's own limit does not refuse a picture that the run was measured on."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1)
+
+    assert main([str(folder)]) == 0
 
 
 def test_pictures_may_have_moved(

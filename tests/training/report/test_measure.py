@@ -1,6 +1,5 @@
 """The best network on the validation pictures."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -63,7 +62,7 @@ def test_worst_mistakes_come_first() -> None:
 def test_explained_pictures_are_small(pictures: Pictures, network: nn.Module) -> None:
     """A picture and its heat map have the same size, and the map differs from label to label."""
     found = answer(network, pictures.val, CPU)
-    opposite = replace(found, logits=-found.logits)
+    opposite = Answers(found.pictures, -found.logits)
     (explained,) = explain(network, found, [2], CPU).values()
     other = explain(network, opposite, [2], CPU)[2]
 

@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 import pytest
 from PIL import Image
 
+from antbee.training.report.measure import Answers
 from antbee.training.report.page import Content, duration, embed_thumbnail, render
 from tests.conftest import encode, noise
 from tests.training.report.drawn import content
@@ -115,7 +116,9 @@ def test_every_shown_picture_has_its_facts() -> None:
     told = content(("ant", "bee", "moth"))
     page = page_of(told)
     first = told.worst[0]
-    truth, answer = (told.labels[row[first]] for row in (told.answers.truth, told.answers.labels))
+    truth, answer = (
+        told.checkpoint.labels[row[first]] for row in (told.answers.truth, told.answers.labels)
+    )
     sure = 100 * told.answers.probabilities[first].max()
 
     assert f"{truth} taken for {answer}, {sure:.1f} %" in page.text
@@ -147,7 +150,7 @@ def test_a_perfect_run_has_no_mistakes() -> None:
     told = content(("ant", "bee"))
     told.answers.logits[:] = 0
     told.answers.logits[range(20), told.answers.truth] = 9
-    fresh = replace(told, answers=replace(told.answers), worst=[])
+    fresh = replace(told, answers=Answers(told.answers.pictures, told.answers.logits), worst=[])
 
     page = page_of(fresh)
     assert "There is no mistake." in page.text
