@@ -131,7 +131,7 @@ class Server:
         return httpx.post(f"{self.url}/predict", content=body, headers=headers, timeout=30)
 
     def logged(self, text: str) -> str:
-        """Return the one line of the log with a text in it, which may come just after the answer."""
+        """Return the one line of the log with a text in it; it may come just after the answer."""
         for _ in range(100):
             if lines := [line for line in self.log.read_text().splitlines() if text in line]:
                 (line,) = lines
