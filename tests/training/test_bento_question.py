@@ -53,7 +53,6 @@ def keyboard(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
 def answer(keyboard: int, keys: bytes, copied: Path, monkeypatch: pytest.MonkeyPatch) -> int:
     """Go on with a finished run, with these keys typed ahead."""
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    monkeypatch.setattr("antbee.training.run.Bar.update", lambda *_: None)
     os.write(keyboard, keys)
     return main(["-c", str(copied / "last.pt")])
 
