@@ -41,7 +41,7 @@ def save(arguments: argparse.Namespace) -> int:
     """Pack, build, and say how to go on."""
     # Loading torch and BentoML takes seconds, which --help need not wait for.
     from antbee.packing.pack import save_bento  # noqa: PLC0415
-    from antbee.training.checkpoint import newest_checkpoint  # noqa: PLC0415
+    from antbee.training.folder import newest_checkpoint  # noqa: PLC0415
 
     checkpoint = arguments.checkpoint or newest_checkpoint(SAVED_MODELS)
     say(f"packing {checkpoint}")

@@ -60,7 +60,7 @@ def train(parser: argparse.ArgumentParser, options: argparse.Namespace, stop: St
     from antbee.training.device import choose_device  # noqa: PLC0415
     from antbee.training.distributed import joined_process_group  # noqa: PLC0415
     from antbee.training.folder import BEST, restarted_run  # noqa: PLC0415
-    from antbee.training.report import try_report  # noqa: PLC0415
+    from antbee.training.report.write import try_report  # noqa: PLC0415
     from antbee.training.run import begin_run, resume_run  # noqa: PLC0415
     from antbee.training.tensorboard import load_writer  # noqa: PLC0415
 

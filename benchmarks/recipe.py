@@ -121,7 +121,7 @@ def train(words: list[str]) -> int:
             setattr(owner, constant, json.loads(value))
         else:
             given.append(word)
-    report = importlib.import_module("antbee.training.report")
+    report = importlib.import_module("antbee.training.report.write")
     setattr(report, "try_report", lambda *_: None)  # noqa: B010
     code: int = importlib.import_module("train").main([*given, "--bento", "no"])
     return code

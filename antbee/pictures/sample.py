@@ -58,7 +58,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def draw_sample(folder: Path, kinds: dict[str, Draw], seed: int) -> int:
-    """Fill a missing or empty folder with `train/<label>/` and `val/<label>/`, kinds by label.
+    """Fill a missing or empty folder with `train/<label>/` and `val/<label>/`.
+
+    `kinds` has what to draw for each label.
 
     Raises:
         DataError: the folder cannot be filled.

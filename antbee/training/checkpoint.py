@@ -7,7 +7,6 @@ comes about.
 
 import dataclasses
 import io
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -20,8 +19,6 @@ from antbee.files import recorded_sums, sha256_of, write_with_checksum
 
 FORMAT: Final = "antbee checkpoint"
 VERSION: Final = 1
-RUN_NAME: Final = re.compile(r"\d{8}-\d{6}-\w+")
-"""A run's folder: the UTC time of its start and the architecture, 20250131-235959-resnet18."""
 
 _LATER: Final[dict[str, Any]] = {"views": 0}
 """Fields that checkpoints of earlier releases lack, and what they would have had there."""
@@ -188,17 +185,3 @@ def load_tensors(path: Path) -> Any:  # noqa: ANN401 - whatever the file holds; 
         raise CheckpointError(
             f"{path} is not a PyTorch file of plain tensors, or is damaged; nothing in it was run"
         ) from error
-
-
-def newest_checkpoint(saved_models: Path) -> Path:
-    """`best.pt` of the newest run that has one.
-
-    Raises:
-        CheckpointError: there is none.
-    """
-    found = [
-        path for path in saved_models.glob("*/best.pt") if RUN_NAME.fullmatch(path.parent.name)
-    ]
-    if not found:
-        raise CheckpointError(f"there is no best.pt of a run in {saved_models}: run train.py first")
-    return max(found, key=lambda path: path.parent.name)

@@ -4,6 +4,7 @@ import dataclasses
 import fcntl
 import json
 import os
+import re
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -15,6 +16,8 @@ from antbee.errors import CheckpointError
 from antbee.files import write_atomically
 from antbee.training.checkpoint import Metrics
 
+RUN_NAME: Final = re.compile(r"\d{8}-\d{6}-\w+")
+"""What `make_folder` makes: the UTC time of the start and the architecture."""
 LAST: Final = "last.pt"
 BEST: Final = "best.pt"
 METRICS: Final = "metrics.jsonl"
@@ -40,6 +43,18 @@ def make_folder(out: Path, arch: str) -> Path:
             raise CheckpointError(f"{folder} cannot be made: {error.strerror}") from error
         else:
             return folder
+
+
+def newest_checkpoint(out: Path) -> Path:
+    """`best.pt` of the newest run that has one.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    found = [path for path in out.glob(f"*/{BEST}") if RUN_NAME.fullmatch(path.parent.name)]
+    if not found:
+        raise CheckpointError(f"there is no {BEST} of a run in {out}: run train.py first")
+    return max(found, key=lambda path: path.parent.name)
 
 
 def remember_launch(folder: Path) -> None:

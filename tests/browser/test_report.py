@@ -15,11 +15,12 @@ from tests.training.report.drawn import content
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write a report of labels that take much room."""
-    told = content(("<b>ant</b>", "a" * 80, "bee"))
+    labels = ("<b>ant</b>", "a" * 80, "bee")
+    told = content(labels)
     before = reliability(softmax(told.answers.logits), told.answers.truth)
     charts = {
         "curves.png": draw_curves(told.history, told.best.epoch),
-        "confusion.png": draw_confusion(told.counts, told.labels, range(len(told.labels))),
+        "confusion.png": draw_confusion(told.counts, labels, range(len(labels))),
         "reliability.png": draw_reliability(before, before, 1.0),
     }
     path = tmp_path_factory.mktemp("report") / "report.html"

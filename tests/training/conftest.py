@@ -65,7 +65,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let training write no report."""
-    monkeypatch.setattr("antbee.training.report.try_report", lambda *_: None)
+    monkeypatch.setattr("antbee.training.report.write.try_report", lambda *_: None)
 
 
 def train(*arguments: str | Path) -> Path:
@@ -137,7 +137,7 @@ def copied(finished: Path, tmp_path: Path) -> Path:
 def resnet18_run(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Iterator[Path]:
     """Yield the folder of a real ResNet-18's run of two epochs, for real processes."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("antbee.training.report.try_report", lambda *_: None)
+        patch.setattr("antbee.training.report.write.try_report", lambda *_: None)
         torch.set_num_threads(1)
         yield train(*random_start(data, tmp_path_factory.mktemp("resnet18"), "--epochs", "2"))
 

@@ -12,7 +12,6 @@ from antbee.errors import CheckpointError
 from antbee.training.checkpoint import (
     Checkpoint,
     load_checkpoint,
-    newest_checkpoint,
     save_checkpoint,
 )
 
@@ -155,22 +154,6 @@ def test_a_folder_that_cannot_be_written_to_is_one_line(
     """An error of the disk names the file and the reason."""
     with pytest.raises(CheckpointError, match=r"gone/last\.pt could not be written \(No such"):
         save_checkpoint(checkpoint, tmp_path / "gone/last.pt")
-
-
-def test_the_newest_run_is_found_by_its_name(tmp_path: Path) -> None:
-    """Among runs with a best.pt the latest counts, whatever else is in the folder."""
-    for name in ("20250131-235959-resnet18", "20250201-000000-resnet50", "my-resnet18"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "best.pt").touch()
-    (tmp_path / "20260101-000000-resnet18").mkdir()
-
-    assert newest_checkpoint(tmp_path) == tmp_path / "20250201-000000-resnet50/best.pt"
-
-
-def test_without_a_run_the_message_says_what_to_do(tmp_path: Path) -> None:
-    """No run, no folder: run train.py first."""
-    with pytest.raises(CheckpointError, match=r"run train\.py first"):
-        newest_checkpoint(tmp_path / "saved_models")
 
 
 def assert_equal(expected: object, actual: object) -> None:

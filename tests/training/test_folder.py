@@ -11,8 +11,14 @@ from unittest.mock import Mock
 import pytest
 
 from antbee.errors import CheckpointError
-from antbee.training.checkpoint import RUN_NAME
-from antbee.training.folder import locked, make_folder, remember_launch, restarted_run
+from antbee.training.folder import (
+    RUN_NAME,
+    locked,
+    make_folder,
+    newest_checkpoint,
+    remember_launch,
+    restarted_run,
+)
 
 
 def test_two_runs_of_one_second_have_folders_of_their_own(tmp_path: Path) -> None:
@@ -22,6 +28,22 @@ def test_two_runs_of_one_second_have_folders_of_their_own(tmp_path: Path) -> Non
 
     assert first < second
     assert all(re.fullmatch(RUN_NAME, path.name) for path in tmp_path.iterdir())
+
+
+def test_the_newest_run_is_found_by_its_name(tmp_path: Path) -> None:
+    """Among runs with a best.pt the latest counts, whatever else is in the folder."""
+    for name in ("20250131-235959-resnet18", "20250201-000000-resnet50", "my-resnet18"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "best.pt").touch()
+    (tmp_path / "20260101-000000-resnet18").mkdir()
+
+    assert newest_checkpoint(tmp_path) == tmp_path / "20250201-000000-resnet50/best.pt"
+
+
+def test_without_a_run_the_message_says_what_to_do(tmp_path: Path) -> None:
+    """No run, no folder: run train.py first."""
+    with pytest.raises(CheckpointError, match=r"run train\.py first"):
+        newest_checkpoint(tmp_path / "saved_models")
 
 
 def test_a_file_system_without_locks_is_named(

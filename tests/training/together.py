@@ -13,7 +13,7 @@ import torch
 import torchvision.models
 from torch import Tensor
 
-import antbee.training.report
+import antbee.training.report.write
 import train
 from antbee.training.arguments import DEFAULTS
 from antbee.training.check import check_pictures
@@ -86,7 +86,7 @@ def main(words: list[str]) -> int:
 def shrink() -> None:
     """Let a ResNet-18 be a tiny one from now on, and let no report be written."""
     torchvision.models.resnet18 = TinyResNet
-    antbee.training.report.try_report = lambda *_: None
+    antbee.training.report.write.try_report = lambda *_: None
 
 
 if __name__ == "__main__":

@@ -2,7 +2,3 @@
 
 `python -m antbee.training.report RUN` makes it again.
 """
-
-from antbee.training.report.write import try_report, write_report
-
-__all__ = ["try_report", "write_report"]

@@ -3,11 +3,15 @@
 The last line on stdout is the path of `report.html`; everything else is on stderr.
 """
 
+from antbee.command import DONE, end_on_signals, printable, run
+
+if __name__ == "__main__":
+    end_on_signals()
+
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from antbee.command import DONE, printable, run
 from antbee.errors import DataError
 from antbee.images import configure_pillow
 from antbee.training.checkpoint import load_checkpoint

@@ -1,6 +1,8 @@
 """`python -m antbee.training.report`."""
 
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,6 +30,12 @@ def test_report_of_a_killed_run_is_made_again(folder: Path, capsys: Capture) -> 
     assert main([str(folder)]) == 0
     assert capsys.readouterr().out == f"{folder / 'report.html'}\n"
     assert (folder / "report.html").is_file()
+
+
+def test_until_the_command_takes_signals_over_nothing_large_is_loaded() -> None:
+    """The package loads no torch, so that Ctrl-C ends the command in a line from its beginning."""
+    probe = "import sys, antbee.training.report; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", probe], check=False).returncode == 0
 
 
 def test_large_pictures_are_read_as_in_training(

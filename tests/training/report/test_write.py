@@ -11,8 +11,8 @@ from antbee.errors import CheckpointError, DataError
 from antbee.training.check import check_pictures
 from antbee.training.checkpoint import load_checkpoint, save_checkpoint
 from antbee.training.data import Pictures
-from antbee.training.report import try_report, write, write_report
-from antbee.training.report.write import read_metrics
+from antbee.training.report import write
+from antbee.training.report.write import read_metrics, try_report, write_report
 from tests.training.report.drawn import save_run
 
 MADE = {
