@@ -457,7 +457,10 @@ def _on_signals(
 
 def _rename(text: str) -> tuple[str, str]:
     old, _, new = text.partition("=")
-    return check_label(old), check_label(new)
+    try:
+        return check_label(old), check_label(new)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 if __name__ == "__main__":
