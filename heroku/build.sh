@@ -15,17 +15,23 @@ export BENTOML_DO_NOT_TRACK="${BENTOML_DO_NOT_TRACK:-True}" DOCKER_BUILDKIT=1
 command -v docker >/dev/null || fail "there is no docker: https://docs.docker.com/engine/install"
 command -v bentoml >/dev/null || fail "there is no bentoml: make serve makes .venv, or activate yours"
 docker info >/dev/null 2>&1 || fail "docker does not answer: start the Docker engine"
-bentoml get "$tag" >/dev/null 2>&1 || fail "there is no bento $tag: run save_to_bento.py first"
 
 context=$(mktemp -d)
 trap 'rm -rf "$context"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 # Beside the bento itself, an export holds its model.
-python3 - "$tag" "$context/bento" <<'EOF' >/dev/null
+python3 - "$tag" "$context/bento" <<'EOF' >/dev/null || {
 import sys, bentoml
+try:
+    bentoml.bentos.get(sys.argv[1])
+except (bentoml.exceptions.BentoMLException, ValueError):
+    sys.exit(3)
 bentoml.bentos.export_bento(sys.argv[1], sys.argv[2], "folder")
 EOF
+    [ $? -eq 3 ] || fail "$tag cannot be exported: the reason is above"
+    fail "there is no bento $tag: run save_to_bento.py first"
+}
 [ -f "$context/bento/src/heroku/serve-gunicorn" ] ||
     fail "$tag was packed before there was a heroku/ folder: run save_to_bento.py again"
 

