@@ -78,21 +78,17 @@ def medians(rounds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for load in LOADS:
         several = [one[load] for one in rounds]
-        found[load] = {
-            name: spread(one[name] for one in several)
-            for name in ("pictures_per_second", "generator_cpu_ms")
-        }
+        names = ("pictures_per_second", "generator_cpu_ms")
+        found[load] = {name: spread(one[name] for one in several) for name in names}
         for rank in ("p50", "p95", "p99"):
-            found[load][rank] = spread(
-                one["latency_ms"].get("200", {}).get(rank) for one in several
-            )
+            answered = (one["latency_ms"].get("200", {}) for one in several)
+            found[load][rank] = spread(latencies.get(rank) for latencies in answered)
     for key in ("memory_mb", "ready_s"):
         found[key] = spread(one[key] for one in rounds)
     every = [one[load] for one in rounds for load in LOADS]
     found["lost"] = sum(one["lost"] for one in every)
-    found["refused"] = sum(
-        sum(one["counts"].values()) - one["counts"].get("200", 0) for one in every
-    )
+    counts = [(status, n) for one in every for status, n in one["counts"].items()]
+    found["refused"] = sum(n for status, n in counts if status != "200")
     return found
 
 

@@ -255,21 +255,16 @@ BOMBS: Final[dict[str, Callable[[], bytes]]] = {
     "PNG of 0 by 0": lambda: png(size=(0, 0), data=b""),
     "PNG of 50,000,000 by 1": lambda: png(size=(50_000_000, 1), colours=0),
     "PNG of 1 by 50,000,000": lambda: png(size=(1, 50_000_000), bits=1, colours=0),
-    "PNG of 50 megapixels": lambda: png(size=LARGE),
     "PNG of 50 megapixels, alpha, 16 bits": lambda: png(size=LARGE, bits=16, colours=6),
     "PNG of 50 megapixels, one bit": lambda: png(size=LARGE, bits=1, colours=0),
     "PNG of 50 megapixels, no pixels": lambda: png(size=LARGE, data=b""),
     "PNG that unpacks to a gigabyte": lambda: png(data=deflated(ZEROS)),
     "PNG, zTXt of a gigabyte": lambda: png(chunk(b"zTXt", b"x\0\0" + deflated(ZEROS))),
-    "PNG, many zTXt": lambda: png(
-        *[chunk(b"zTXt", b"x%d\0\0" % number + deflated(1_000_000)) for number in range(500)]
-    ),
     "PNG, iCCP of a gigabyte": lambda: png(chunk(b"iCCP", b"x\0\0" + deflated(ZEROS))),
     "PNG, 300,000 tEXt": lambda: png(
         *[chunk(b"tEXt", b"%d\0a" % number) for number in range(300_000)]
     ),
     "PNG, eXIf of 9 MB": lambda: plain("PNG", exif=b"Exif\0\0II*\0" + bytes(MOST)),
-    "PNG, 500,000 empty chunks": lambda: png(*[chunk(b"IDAT")] * 500_000),
     "PNG, 500,000 unknown chunks": lambda: png(*[chunk(b"abCd")] * 500_000),
     "PNG, palette of 9 MB": lambda: png(chunk(b"PLTE", bytes(MOST))),
     "PNG of 2,000 frames": lambda: animated("PNG", 2_000),
@@ -279,7 +274,6 @@ BOMBS: Final[dict[str, Callable[[], bytes]]] = {
     ),
     "GIF of 50 megapixels": lambda: plain("GIF", LARGE, "P"),
     "GIF of 2,000 frames": lambda: animated("GIF", 2_000),
-    "GIF, comment of 9 MB": lambda: plain("GIF", mode="P", comment=b"a" * MOST),
     "WebP of 268 megapixels": lambda: patched(
         plain("WEBP"), b"\x9d\x01\x2a", 3, "<HH", 16_383, 16_383
     ),
@@ -301,7 +295,6 @@ BOMBS: Final[dict[str, Callable[[], bytes]]] = {
     "JPEG, 1,000,000 comments": lambda: with_segments(plain("JPEG"), *[(0xFE, b"")] * 1_000_000),
     "JPEG, 9 MB before its picture": lambda: b"\xff\xd8" + b"\xff" * MOST + plain("JPEG")[2:],
     "BMP of 2^31 - 1 by 2^31 - 1": lambda: bmp((24, 0, 0), b"", (2**31 - 1, 2**31 - 1)),
-    "BMP of -1 by -1": lambda: bmp((24, 0, 0), bytes(4), (-1, -1)),
     "BMP as high as -2^31": lambda: bmp((24, 0, 0), bytes(4), (1, -(2**31))),
     "BMP of 50 megapixels, no pixels": lambda: bmp((24, 0, 0), b""),
     "BMP of 50 megapixels, one run": lambda: bmp((8, 1, 0), b"\xff\0\0\1"),

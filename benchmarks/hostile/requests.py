@@ -70,6 +70,7 @@ def all_requests(
     """
     whole = {name: several[0] for name, several in files.items()}
     good = whole["JPEG"]
+    queries = map(text, CASES["queries"])
     types = (None, *map(text, CASES["content_types"]))
     several = json.dumps({"images": [coded(good)]}).encode()
     bodies = (good, form(good), several, b"image=" + good[:300], b"an ant", b"{", b"null", b"\0")
@@ -82,7 +83,7 @@ def all_requests(
         _files("format not allowed", other_formats().items(), good),
         _lengths(good),
         _typed("wrong type", types, bodies),
-        _queries(good),
+        (Request("query", q[:40], good, "image/jpeg", f"/explain?{q}") for q in queries),
         _typed("JSON", (JSON, None), _json(good)),
         itertools.chain(forms, _typed("form", [FORM], _forms(good))),
     )
@@ -157,11 +158,6 @@ def _lengths(good: bytes) -> Iterator[Request]:
         for kind, start in bodies.items():
             block = start.ljust(MEGABYTE, b"A")
             yield Request("huge", f"{kind} {size} MB", block, kind, path, size, chunked)
-
-
-def _queries(good: bytes) -> Iterator[Request]:
-    for query in map(text, CASES["queries"]):
-        yield Request("query", query[:40], good, "image/jpeg", f"/explain?{query}")
 
 
 def _typed(kind: str, types: Iterable[str | None], bodies: Iterable[bytes]) -> Iterator[Request]:

@@ -19,7 +19,7 @@ def test_everything_is_the_same_each_time() -> None:
 
 def test_a_file_is_cut_at_every_percent() -> None:
     """The pieces go from nothing to 99 in a hundred."""
-    sent = list(all_requests({"JPEG": [bytes(200)]}, 1, 0)["cut"])
+    sent = list(all_requests({name: [bytes(200)] for name in FILES}, 1, 0)["cut"])
     whole = [len(one.body) for one in sent if one.content_type == "image/jpeg"]
 
     assert len(sent) == 100
