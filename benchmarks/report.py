@@ -125,10 +125,8 @@ def print_tables(result: Mapping[str, Any]) -> None:
         columns = {"ms": many["milliseconds"], "of one by one": many["ratios"]}
         print_columns(f"{many['pictures']} pictures", columns)
     print_table("network, ms by threads", result.get("batches", {}), BATCHES)
-    if by_cores := result.get("by_cores"):
-        print_columns("cores", {"pictures/s": by_cores})
-    if by_size := result.get("by_size"):
-        print_columns("megapixels", {"pictures/s": by_size})
+    for first, name in (("cores", "by_cores"), ("megapixels", "by_size")):
+        print_columns(first, {"pictures/s": result.get(name, {})})
     if parts:
         if "bound" in result:  # the rest is what is left of one connection's p50
             rest = {key: found["p50_above_bound_ms"] for key, found in ratios.items()}
@@ -164,7 +162,7 @@ def print_table(first: str, rows: Mapping[str, Any], columns: Mapping[str, str])
 
 
 def print_columns(first: str, columns: Mapping[str, Mapping[Any, float]]) -> None:
-    """Print columns of numbers that have the same names."""
+    """Print columns of numbers that have the same names, if there are any."""
     names = next(iter(columns.values()))
     rows = {str(name): {head: column[name] for head, column in columns.items()} for name in names}
     print_table(first, rows, {head: head for head in columns})

@@ -37,12 +37,12 @@ def test_there_are_many_of_each_kind() -> None:
 @pytest.mark.parametrize(
     ("name", "size"),
     [
-        ("GIF of 4,225 megapixels", (65_000, 65_000)),
-        ("WebP of 268 megapixels", (16_383, 16_383)),
-        ("JPEG of 50 megapixels, no pixels", (5_000, 10_000)),
-        ("BMP of 50 megapixels, no pixels", (10_000, 5_000)),
-        ("BMP of 50 megapixels, one run", (10_000, 5_000)),
-        ("PNG of 50 megapixels, no pixels", (10_000, 5_000)),
+        ("GIF of 4,225 MP", (65_000, 65_000)),
+        ("WebP of 268 MP", (16_383, 16_383)),
+        ("JPEG of 50 MP, no pixels", (5_000, 10_000)),
+        ("BMP of 50 MP, no pixels", (10_000, 5_000)),
+        ("BMP of 50 MP, one run", (10_000, 5_000)),
+        ("PNG of 50 MP, no pixels", (10_000, 5_000)),
     ],
 )
 def test_a_bomb_is_small_and_says_that_it_is_large(
