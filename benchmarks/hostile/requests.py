@@ -61,7 +61,7 @@ class Request:
 def all_requests(
     files: Mapping[str, Sequence[bytes]], count: int, seed: int
 ) -> dict[str, Iterator[Request]]:
-    """Make all requests, each when it is asked for, part by part.
+    """Make all requests, part by part; what is large or random only when it is asked for.
 
     Args:
         files: whole pictures of each format that is read.
