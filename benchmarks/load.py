@@ -129,7 +129,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         body = json.dumps({"images": entries}).encode()
         requests = [make_request(options.url, body, "application/json")]
     elif options.together == "form":
-        requests = [make_form(options.url, pictures, options.field or "images")]
+        requests = [make_form(options.url, pictures, "images")]
     elif options.field is not None:
         requests = [make_form(options.url, [data], options.field) for data in pictures]
     else:
@@ -165,9 +165,7 @@ async def drive(options: argparse.Namespace, requests: Sequence[bytes]) -> dict[
     start, used = time.perf_counter(), time.process_time()
     stop = start + options.seconds
     load = Load(itertools.cycle(requests), stop, options.requests, options.patient)
-    address = urllib.parse.urlsplit(options.url)
-    where = (address.hostname or "", address.port or 80)
-    clients = [asyncio.create_task(ask(load, *where)) for _ in range(options.connections)]
+    clients = [asyncio.create_task(ask(load, options.url)) for _ in range(options.connections)]
     _, silent = await asyncio.wait(clients, timeout=options.seconds + PATIENCE)
     used = time.process_time() - used
     latencies: dict[int, list[float]] = {}
@@ -185,14 +183,14 @@ async def drive(options: argparse.Namespace, requests: Sequence[bytes]) -> dict[
     }
 
 
-async def ask(load: Load, host: str, port: int) -> None:
+async def ask(load: Load, url: str) -> None:
     """Be one client: connect, and connect again whenever the server closes."""
-    loop = asyncio.get_running_loop()
+    loop, address = asyncio.get_running_loop(), urllib.parse.urlsplit(url)
+    where = (address.hostname or "", address.port or 80)
     while (began := time.perf_counter()) < load.stop and load.limit > 0:
+        make = functools.partial(Connection, load, began)
         try:
-            _, connection = await loop.create_connection(
-                functools.partial(Connection, load, began), host, port
-            )
+            _, connection = await loop.create_connection(make, *where)
         except OSError:
             load.lost += 1
             await asyncio.sleep(0.01)

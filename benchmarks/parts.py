@@ -46,14 +46,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("what", choices=("bound", "parts", "batches"))
     add("pictures", type=Path, nargs="+")
     add("--model", type=Path, required=True, help="a packed model's folder")
-    add("--threads", type=int, help="as many as the server by default")
+    add("--threads", type=int, default=read_settings().threads, help="as the server (%(default)s)")
     add("--seconds", type=float, default=5.0)
     options = parser.parse_args(argv)
     pictures = [path.read_bytes() for path in options.pictures]
     model = read_model(options.model)
     if options.what == "bound":
-        threads = options.threads or read_settings().threads
-        result: dict[str, Any] = measure_bound(model, pictures, threads, options.seconds)
+        result: dict[str, Any] = measure_bound(model, pictures, options.threads, options.seconds)
     elif options.what == "parts":
         result = measure_parts(model, pictures[:SAMPLE])
     else:
@@ -93,15 +92,14 @@ def measure_parts(model: PackedModel, pictures: Sequence[bytes]) -> dict[str, fl
     images = [decode_image(picture, shorter_side=side) for picture in pictures]
     batches = [to_array(image, model.preprocessing)[np.newaxis] for image in images]
     rows = [predictor.logits(batch)[0] for batch in batches]
-
-    def answer(row: np.ndarray[Any, Any]) -> object:
-        return JSONResponse(prediction_content(to_prediction(model, row), "bench:parts"))
-
     return {
         "decode_image": time_each(lambda data: decode_image(data, shorter_side=side), pictures),
         "to_array": time_each(lambda image: to_array(image, model.preprocessing), images),
         "network": time_each(predictor.logits, batches),
-        "softmax and answer": time_each(answer, rows),
+        "softmax and answer": time_each(
+            lambda row: JSONResponse(prediction_content(to_prediction(model, row), "bench:parts")),
+            rows,
+        ),
     }
 
 

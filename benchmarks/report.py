@@ -78,21 +78,17 @@ def medians(rounds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for load in LOADS:
         several = [one[load] for one in rounds]
-        found[load] = {
-            name: spread(one[name] for one in several)
-            for name in ("pictures_per_second", "generator_cpu_ms")
-        }
+        names = ("pictures_per_second", "generator_cpu_ms")
+        found[load] = {name: spread(one[name] for one in several) for name in names}
         for rank in ("p50", "p95", "p99"):
-            found[load][rank] = spread(
-                one["latency_ms"].get("200", {}).get(rank) for one in several
-            )
+            answered = (one["latency_ms"].get("200", {}) for one in several)
+            found[load][rank] = spread(latencies.get(rank) for latencies in answered)
     for key in ("memory_mb", "ready_s"):
         found[key] = spread(one[key] for one in rounds)
     every = [one[load] for one in rounds for load in LOADS]
     found["lost"] = sum(one["lost"] for one in every)
-    found["refused"] = sum(
-        sum(one["counts"].values()) - one["counts"].get("200", 0) for one in every
-    )
+    counts = [(status, n) for one in every for status, n in one["counts"].items()]
+    found["refused"] = sum(n for status, n in counts if status != "200")
     return found
 
 
@@ -129,10 +125,8 @@ def print_tables(result: Mapping[str, Any]) -> None:
         columns = {"ms": many["milliseconds"], "of one by one": many["ratios"]}
         print_columns(f"{many['pictures']} pictures", columns)
     print_table("network, ms by threads", result.get("batches", {}), BATCHES)
-    if by_cores := result.get("by_cores"):
-        print_columns("cores", {"pictures/s": by_cores})
-    if by_size := result.get("by_size"):
-        print_columns("megapixels", {"pictures/s": by_size})
+    for first, name in (("cores", "by_cores"), ("megapixels", "by_size")):
+        print_columns(first, {"pictures/s": result.get(name, {})})
     if parts:
         if "bound" in result:  # the rest is what is left of one connection's p50
             rest = {key: found["p50_above_bound_ms"] for key, found in ratios.items()}
@@ -168,7 +162,7 @@ def print_table(first: str, rows: Mapping[str, Any], columns: Mapping[str, str])
 
 
 def print_columns(first: str, columns: Mapping[str, Mapping[Any, float]]) -> None:
-    """Print columns of numbers that have the same names."""
+    """Print columns of numbers that have the same names, if there are any."""
     names = next(iter(columns.values()))
     rows = {str(name): {head: column[name] for head, column in columns.items()} for name in names}
     print_table(first, rows, {head: head for head in columns})

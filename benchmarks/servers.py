@@ -1,4 +1,4 @@
-"""The servers that are compared: how each is started, and its time to ready.
+"""The servers that are compared, the model that they serve, and the pictures that they are sent.
 
 Each is started in a process group of its own on a free port, and stopped by that group.
 """
@@ -7,16 +7,21 @@ import argparse
 import contextlib
 import http.client
 import os
+import random
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+import bentoml
+from bentoml.exceptions import BentoMLException
+from PIL import Image
 
 from antbee.machine import cores
 
@@ -25,6 +30,8 @@ DROPPED: Final = ("PORT", "WEB_CONCURRENCY", "GUNICORN_CMD_ARGS", "BENTOML_CONFI
 """Variables by which a terminal's own settings would change the servers'."""
 START_SECONDS: Final = 120
 STOP_SECONDS: Final = 15
+TYPICAL: Final = 500 * 404
+"""Pixels of the picture that stands for one of many alike; the nearest to it is taken."""
 
 
 @dataclass(frozen=True)
@@ -127,10 +134,11 @@ def running(server: Server, tag: str, model: Path) -> Iterator[Running]:
     Raises:
         SystemExit: it did not start; with the end of what it printed.
     """
-    port = free_port()
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
     said = {"tag": tag, "port": port, "workers": server.workers, "threads": server.threads}
     program = Path(sys.executable)
-    with tempfile.TemporaryDirectory() as folder, (Path(folder) / "log").open("w+b") as log:
+    with tempfile.TemporaryDirectory() as folder, (Path(folder) / "log").open("wb") as log:
         metrics = Path(folder) / "metrics"
         metrics.mkdir()
         environment = {name: value for name, value in os.environ.items() if name not in DROPPED}
@@ -156,8 +164,7 @@ def running(server: Server, tag: str, model: Path) -> Iterator[Running]:
         )
         try:
             if not wait_until_ready(port, server.ready, process):
-                log.seek(0)
-                end = log.read().decode(errors="replace")[-2000:]
+                end = Path(log.name).read_text(errors="replace")[-2000:]
                 raise SystemExit(f"error: {server.name} did not start:\n{end}")
             ready_s = time.perf_counter() - began
             yield Running(f"http://127.0.0.1:{port}/predict", process, ready_s, Path(log.name))
@@ -193,13 +200,6 @@ def target(options: argparse.Namespace) -> Iterator[tuple[str, int | None, Path 
         yield up.url.removesuffix("/predict"), up.process.pid, up.log
 
 
-def free_port() -> int:
-    """Find a port that nothing listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-    return port
-
-
 def wait_until_ready(port: int, path: str, process: subprocess.Popen[bytes]) -> bool:
     """Wait for the first 200 on a path; False if the process ends or takes too long."""
     end = time.monotonic() + START_SECONDS
@@ -212,3 +212,47 @@ def wait_until_ready(port: int, path: str, process: subprocess.Popen[bytes]) -> 
                     return True
         time.sleep(0.01)
     return False
+
+
+def find_model(tag: str) -> Path:
+    """Find the packed model that a bento serves.
+
+    Raises:
+        SystemExit: there is no such bento, or its model is gone.
+    """
+    try:
+        name = str(bentoml.bentos.get(tag).info.args["model"])
+        return Path(bentoml.models.get(name).path)
+    except (BentoMLException, KeyError) as error:
+        raise SystemExit(f"error: no bento {tag}: run save_to_bento.py first ({error})") from error
+
+
+def find_mixed(data: Path) -> list[Path]:
+    """List the validation photographs in an order that is shuffled, and always the same.
+
+    Raises:
+        SystemExit: there are none.
+    """
+    pictures = sorted((data / "val").glob("*/[!.]*.jp*g"))
+    if not pictures:
+        raise SystemExit(f"error: no JPEG in {data}/val/<label>/: run get_data.sh first")
+    random.Random(0).shuffle(pictures)  # noqa: S311 - an order, not a secret
+    return pictures
+
+
+def nearest(pictures: Sequence[Path]) -> Path:
+    """Pick the picture of the most typical size."""
+    distances = {}
+    for path in pictures:
+        with Image.open(path) as image:
+            distances[path] = abs(image.width * image.height - TYPICAL)
+    return min(pictures, key=distances.__getitem__)
+
+
+def enlarge(source: Path, target: Path, megapixels: float) -> Path:
+    """Write a picture of so many megapixels, 4 to 3, as a camera would: JPEG, quality 90."""
+    height = round((megapixels * 1e6 * 3 / 4) ** 0.5)
+    with Image.open(source) as image:
+        large = image.convert("RGB").resize((height * 4 // 3, height), Image.Resampling.BICUBIC)
+    large.save(target, quality=90)
+    return target

@@ -33,9 +33,19 @@ import httpx
 
 from antbee.command import say, table
 from antbee.serving.settings import read_settings
-from pictures import enlarge, find_mixed, find_model, nearest
 from report import CONNECTIONS, print_tables, summarise
-from servers import HERE, OURS, PEERS, Running, Server, running
+from servers import (
+    HERE,
+    OURS,
+    PEERS,
+    Running,
+    Server,
+    enlarge,
+    find_mixed,
+    find_model,
+    nearest,
+    running,
+)
 from watch import memory
 
 EXTRAS: Final = ("bound", "overload", "many", "parts", "scaling")

@@ -1,11 +1,11 @@
 """What a server answers to those who wish it ill: broken pictures, bombs, broken requests.
 
-    python benchmarks/hostile ant_bee_classifier:latest --data data
+    python benchmarks/hostile ant_bee_classifier:latest
     python benchmarks/hostile --url http://127.0.0.1:3000 --pid PID
 
 Sends 10,000 mutated files, 50 files cut at every percent, and every file and request of `files` and
-`requests`: the same for the same pictures and seed. The server is started for it, or runs already;
-then only with `--pid` can its processes be looked at.
+`requests`: the same for the same seed. The server is started for it, or runs already; then only
+with `--pid` can its processes be looked at.
 
 Prints how it answered, with the memory of all its processes, then one JSON line. The exit code is
 1 if anything was answered 5xx or not as documented, or not at all, and if any of the server's
@@ -20,20 +20,21 @@ import json
 import time
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Iterator, Sequence
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import httpx
 
 from antbee.command import say, table
 from hostile.answers import OffShape, outcome
-from hostile.pictures import find_pictures, originals
+from hostile.files import originals
 from hostile.requests import LONGEST, MEGABYTE, PARTS, Request, all_requests
 from servers import add_target, target
 from watch import Watch
 
 PATIENCE: Final = 120
 """Seconds for an answer: longer than the server's own limit, which is an answer."""
+CONNECTIONS: Final = 8
 SHOWN: Final = ("200", "400", "413", "415", "422")
 """Statuses with a column of their own."""
 SETTLED: Final = 3.0
@@ -42,71 +43,68 @@ MOST_FAULTS: Final = 50
 """How many wrong answers are printed."""
 
 
+@dataclass
 class Attack:
     """Sends requests and counts the answers.
 
-    Args:
+    Attributes:
         http: with the server's address.
         labels: of the model that answers.
-
-    Attributes:
         answers: by kind of request, how often each status and code came.
         slowest: the longest answer to each kind, in seconds, and what was asked.
         faults: what was wrong, one line each.
         retried: how often a request was told to come back later.
     """
 
-    def __init__(self, http: httpx.AsyncClient, labels: Sequence[str]) -> None:
-        self.answers: dict[str, Counter[str]] = defaultdict(Counter)
-        self.slowest: dict[str, tuple[float, str]] = {}
-        self.faults: list[str] = []
-        self.retried = 0
-        self._http = http
-        self._labels = labels
-        self._making = asyncio.Lock()
+    http: httpx.AsyncClient
+    labels: Sequence[str]
+    answers: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    slowest: dict[str, tuple[float, str]] = field(default_factory=dict)
+    faults: list[str] = field(default_factory=list)
+    retried: int = 0
+    making: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def send_all(self, requests: Iterator[Request]) -> None:
-        """Send one after the other."""
+        """Send one after the other, each until it is answered."""
         while True:
             # Some take seconds to make, in which the answers to others must be read.
-            async with self._making:
+            async with self.making:
                 request = await asyncio.to_thread(next, requests, None)
             if request is None:
                 return
             began = time.perf_counter()
-            self.answers[request.kind][await self._send(request)] += 1
+            found, fault = await self._send(request)
             taken = (time.perf_counter() - began, f"{request.what} to {request.path[:20]}")
             self.slowest[request.kind] = max(taken, self.slowest.get(request.kind, taken))
+            self.answers[request.kind][found] += 1
+            if fault:
+                about = f"{request.kind} {request.what} as {request.content_type}"
+                self.faults.append(f"{request.path[:40]}, {about}: {fault}")
 
-    async def _send(self, request: Request) -> str:
-        """Send one request until it is answered; return the answer's status and what it says."""
+    async def _send(self, request: Request) -> tuple[str, str]:
+        """Send a request until it is answered; tell the status and what it says, and the fault."""
         length, streamed = request.repeat * len(request.body), request.chunked or request.repeat > 1
         headers = []
         if request.content_type is not None:
             headers.append((b"content-type", request.content_type.encode("latin-1")))
         if streamed and not request.chunked:
             headers.append((b"content-length", b"%d" % length))
-        fault, found = "", ""
         try:
             while True:
                 body = _pieces(request) if streamed else request.body
-                answer = await self._http.post(request.path, content=body, headers=headers)
+                answer = await self.http.post(request.path, content=body, headers=headers)
                 if answer.status_code != httpx.codes.TOO_MANY_REQUESTS:
                     break
                 self.retried += 1
                 await asyncio.sleep(float(answer.headers["retry-after"]))
-            found = f"{answer.status_code} {outcome(answer, request.path, self._labels)}"
-            fault = found if answer.is_server_error else ""
+            found = f"{answer.status_code} {outcome(answer, request.path, self.labels)}"
         except httpx.TransportError as error:
             if length >= 2 * LONGEST * MEGABYTE:
-                return "cut off"  # nobody reads such a body to its end
-            fault, found = f"no answer: {error!r}", "no answer"
+                return "cut off", ""  # nobody reads such a body to its end
+            return "no answer", f"no answer: {error!r}"
         except OffShape as error:
-            fault, found = f"{answer.status_code}, {error}", f"{answer.status_code} off shape"
-        if fault:
-            about = f"{request.kind} {request.what} as {request.content_type}"
-            self.faults.append(f"{request.path[:40]}, {about}: {fault}")
-        return found
+            return f"{answer.status_code} off shape", f"{answer.status_code}, {error}"
+        return found, found if answer.is_server_error else ""
 
 
 async def _pieces(request: Request) -> AsyncIterator[bytes]:
@@ -120,40 +118,40 @@ def main(argv: Sequence[str] | None = None) -> int:
     add = parser.add_argument
     add_target(parser)
     add("--pid", type=int, help="with --url: the first of its processes")
-    add("--data", type=Path, help="take the pictures of its val, instead of drawing some")
     add("--count", type=int, default=10_000, help="mutated files; the rest goes with it")
     add("--every", type=int, default=1, help="send only each N-th request of all")
-    add("--connections", type=int, default=8)
     add("--seed", type=int, default=0)
     add("--only", nargs="+", choices=PARTS, default=PARTS)
     options = parser.parse_args(argv)
-    parts = all_requests(originals(find_pictures(options.data)), options.count, options.seed)
+    parts = all_requests(originals(), options.count, options.seed)
     everything = itertools.chain.from_iterable(parts[name] for name in options.only)
     requests = itertools.islice(everything, 0, None, options.every)
     with contextlib.ExitStack() as stack:
         url, pid, log = stack.enter_context(target(options))
         watch = None if pid is None else stack.enter_context(Watch(pid))
-        result = asyncio.run(measure(url, watch, requests, options.connections))
+        result = asyncio.run(measure(url, watch, requests))
         result["tracebacks"] = None if log is None else log.read_text("utf-8").count("Traceback")
     print_tables(result)
     print("\n" + json.dumps(result))
     return int(any(result.get(name) for name in ("faults", "children", "ended", "tracebacks")))
 
 
-async def measure(
-    url: str, watch: Watch | None, requests: Iterator[Request], connections: int
-) -> dict[str, Any]:
+async def measure(url: str, watch: Watch | None, requests: Iterator[Request]) -> dict[str, Any]:
     """Send all requests, kind by kind, and sum up."""
-    began, memory = time.perf_counter(), {}
+    began = time.perf_counter()
+    kinds: dict[str, Any] = {}
     async with httpx.AsyncClient(base_url=url, timeout=PATIENCE) as http:
         labels = (await http.get("/model")).raise_for_status().json()["labels"]
         attack = Attack(http, labels)
-        _, before = watch.lap() if watch else (0.0, 0.0)
+        before = watch.lap()[1] if watch else None
         for kind, some in itertools.groupby(requests, lambda one: one.kind):
             say(f"{kind}, {time.perf_counter() - began:.0f} s")
-            await asyncio.gather(*(attack.send_all(some) for _ in range(connections)))
-            if watch:
-                memory[kind] = watch.lap()
+            await asyncio.gather(*(attack.send_all(some) for _ in range(CONNECTIONS)))
+            kinds[kind] = {
+                "answers": dict(sorted(attack.answers[kind].items())),
+                "memory_mb": watch.lap() if watch else None,
+                "slowest": attack.slowest[kind],
+            }
         seconds = time.perf_counter() - began
         (await http.get("/readyz")).raise_for_status()
     await asyncio.sleep(SETTLED)
@@ -164,14 +162,7 @@ async def measure(
         "answers": dict(sorted(total.items())),
         "retried": attack.retried,
         "faults": attack.faults,
-        "kinds": {
-            kind: {
-                "answers": dict(sorted(found.items())),
-                "memory_mb": memory.get(kind),
-                "slowest": attack.slowest[kind],
-            }
-            for kind, found in attack.answers.items()
-        },
+        "kinds": kinds,
     }
     if watch:
         result["memory_mb"] = {"before": before, "after": watch.lap()[1]}

@@ -8,9 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from hostile.cases import CASES, texts
-from hostile.files import BOMBS, other_formats, polyglots
-from hostile.pictures import cut, mutated
+from hostile.files import BOMBS, CASES, mutated, other_formats, polyglots, text
 
 MEGABYTE: Final = 1_000_000
 LONGEST: Final = 10
@@ -19,9 +17,21 @@ FORM: Final = "multipart/form-data; boundary=XX"
 JSON: Final = "application/json"
 RAW: Final = (None, "image/*", "image/jpeg", "application/octet-stream", "text/plain")
 PATHS: Final = ("/predict", "/v1/predict", "/explain")
+END: Final = b"--XX--\r\n"
+FIELD: Final = b'--XX\r\nContent-Disposition: form-data; name="a"\r\n\r\n'
 PARTS: Final = (
-    *("mutated", "cut", "bombs", "polyglots", "formats"),
-    *("lengths", "types", "json", "forms", "bodies"),
+    *(
+        "mutated",
+        "cut",
+        "bombs",
+        "polyglots",
+        "formats",
+        "lengths",
+        "types",
+        "queries",
+        "json",
+        "forms",
+    ),
 )
 
 
@@ -51,7 +61,7 @@ class Request:
 def all_requests(
     files: Mapping[str, Sequence[bytes]], count: int, seed: int
 ) -> dict[str, Iterator[Request]]:
-    """Make all requests, each when it is asked for, part by part.
+    """Make all requests, part by part; what is large or random only when it is asked for.
 
     Args:
         files: whole pictures of each format that is read.
@@ -60,17 +70,22 @@ def all_requests(
     """
     whole = {name: several[0] for name, several in files.items()}
     good = whole["JPEG"]
+    queries = map(text, CASES["queries"])
+    types = (None, *map(text, CASES["content_types"]))
+    several = json.dumps({"images": [coded(good)]}).encode()
+    bodies = (good, form(good), several, b"image=" + good[:300], b"an ant", b"{", b"null", b"\0")
+    forms = _typed("form", map(text, CASES["form_types"]), [form(good)])
     parts = (
         _mutated(files, count, seed),
-        _cut(files, max(1, count // 200), seed, good),
+        _cut(files, max(1, count // 200), seed),
         _files("bomb", ((what, make()) for what, make in BOMBS.items()), good),
-        _files("polyglot", polyglots(whole), good),
-        _files("format not allowed", other_formats(), good),
+        _files("polyglot", polyglots(whole).items(), good),
+        _files("format not allowed", other_formats().items(), good),
         _lengths(good),
-        _types(good),
-        _json(good),
-        _forms(good),
-        _bodies(good, max(3, count // 10), seed),
+        _typed("wrong type", types, bodies),
+        (Request("query", q[:40], good, "image/jpeg", f"/explain?{q}") for q in queries),
+        _typed("JSON", (JSON, None), _json(good)),
+        itertools.chain(forms, _typed("form", [FORM], _forms(good))),
     )
     return dict(zip(PARTS, parts, strict=True))
 
@@ -79,7 +94,7 @@ def form(*files: bytes) -> bytes:
     """Write a form with files."""
     about = b'Content-Disposition: form-data; name="image"; filename="a.jpg"'
     parts = [b"--XX\r\n" + about + b"\r\nContent-Type: image/jpeg\r\n\r\n" + one for one in files]
-    return b"\r\n".join([*parts, b"--XX--\r\n"])
+    return b"\r\n".join([*parts, END])
 
 
 def coded(data: bytes) -> dict[str, str]:
@@ -88,38 +103,43 @@ def coded(data: bytes) -> dict[str, str]:
 
 
 def _mutated(files: Mapping[str, Sequence[bytes]], count: int, seed: int) -> Iterator[Request]:
-    for name, several in files.items():
-        for number in range(count // len(files)):
+    good = files["JPEG"][0]
+    small = coded(good[:100])
+    bodies = {
+        FORM: [form(good), form(good, good), form(b"x")],
+        JSON: [json.dumps(one).encode() for one in (small, {"images": [small] * 3}, {"url": "x"})],
+    }
+    for name, several in {**files, **bodies}.items():
+        for number in range(count // (10 if name in bodies else len(files))):
             rng = random.Random(f"{seed}/{name}/{number}")  # noqa: S311 - no secret
-            data = mutated(rng, several)
-            yield _sent(f"mutated {name}", f"{number}", data, number, several[0])
+            data, kind = mutated(rng, several), f"mutated {name.partition(';')[0]}"
+            if name in bodies:
+                yield Request(kind, f"{number}", data, name, PATHS[number % len(PATHS)])
+            else:
+                yield _sent(kind, f"{number}", data, number, several[0])
 
 
-def _cut(
-    files: Mapping[str, Sequence[bytes]], count: int, seed: int, good: bytes
-) -> Iterator[Request]:
+def _cut(files: Mapping[str, Sequence[bytes]], count: int, seed: int) -> Iterator[Request]:
+    """Cut some files at every percent of their length, from nothing to all but the last."""
     everything = [one for several in files.values() for one in several]
     chosen = random.Random(seed).sample(everything, count)  # noqa: S311 - no secret
-    for number, data in enumerate(cut(chosen)):
-        # In each hundred one more than in the last: every percent goes everywhere in time.
-        yield _sent("cut", f"{number // 100} at {number % 100}%", data, number * 101 // 100, good)
+    for (number, data), percent in itertools.product(enumerate(chosen), range(100)):
+        piece = data[: len(data) * percent // 100]
+        # For each file one further: every percent goes everywhere in time.
+        yield _sent("cut", f"{number} at {percent}%", piece, number + percent, files["JPEG"][0])
 
 
 def _sent(kind: str, what: str, data: bytes, number: int, good: bytes) -> Request:
-    """Send a file as clients do: mostly as it is, and in every tenth request in each other way."""
-    match number % 10:
-        case 0:
-            return Request(kind, what, data, "image/jpeg", "/explain")
-        case 1:
-            several = {"images": [coded(data), coded(good)]}
-            return Request(kind, what, json.dumps(several).encode(), JSON, "/v1/predict")
-        case 2:
-            return Request(kind, what, form(good, data), FORM, "/v1/predict")
-        case 3:
-            return Request(kind, what, json.dumps(coded(data)).encode(), JSON)
-        case 4:
-            return Request(kind, what, form(data), FORM)
-    return Request(kind, what, data, RAW[number % len(RAW)])
+    """Send a file as clients do: half of them as they are, and each tenth in each other way."""
+    ways = (
+        (data, "image/jpeg", "/explain"),
+        (json.dumps({"images": [coded(data), coded(good)]}).encode(), JSON, "/v1/predict"),
+        (form(good, data), FORM, "/v1/predict"),
+        (json.dumps(coded(data)).encode(), JSON, "/predict"),
+        (form(data), FORM, "/predict"),
+        *((data, content_type, "/predict") for content_type in RAW),
+    )
+    return Request(kind, what, *ways[number % len(ways)])
 
 
 def _files(kind: str, files: Iterable[tuple[str, bytes]], good: bytes) -> Iterator[Request]:
@@ -140,72 +160,38 @@ def _lengths(good: bytes) -> Iterator[Request]:
             yield Request("huge", f"{kind} {size} MB", block, kind, path, size, chunked)
 
 
-def _types(good: bytes) -> Iterator[Request]:
-    several = json.dumps({"images": [coded(good)]}).encode()
-    bodies = (
-        *(good, form(good), json.dumps(coded(good)).encode(), several, b"image=" + good[:300]),
-        *(b"an ant", b"{", b"[", b"null", b"\0", b"--XX", b"--XX--\r\n", b"\xff\xd8\xff"),
-    )
-    kinds = (None, *texts("content_types"))
-    for path, kind, body in itertools.product(PATHS, kinds, bodies):
-        yield Request("wrong type", f"{kind} {body[:12]!r}", body, kind, path)
-    for query in texts("queries"):
-        yield Request("query", query[:40], good, "image/jpeg", f"/explain?{query}")
+def _typed(kind: str, types: Iterable[str | None], bodies: Iterable[bytes]) -> Iterator[Request]:
+    """Send each body as each type everywhere."""
+    for path, content_type, body in itertools.product(PATHS, types, bodies):
+        yield Request(kind, f"{body[:40]!r}", body, content_type, path)
 
 
-def _json(good: bytes) -> Iterator[Request]:
+def _json(good: bytes) -> list[bytes]:
     picture = coded(good)["data"]
-    odd = CASES["json_values"]
-    codes = (
-        *(picture[:-1], picture[:-3], picture.replace("/", "_").replace("+", "-")),
-        *(f"\n{picture[:99]}\n{picture[99:]}\n", base64.b85encode(good).decode()),
-    )
+    odd = [*CASES["json_values"], {"data": "PICTURE"}, "PICTURE"]
+    codes = (picture[:-1], picture[:-3], picture.replace("/", "_").replace("+", "-"))
     values = (
         *odd,
-        *(
-            {name: value}
-            for name in texts("json_names")
-            for value in (*odd, *({"data": "PICTURE"}, "PICTURE"))
-        ),
-        *({"data": code} for code in (*texts("json_data"), *codes)),
-        *({"url": url} for url in texts("json_urls")),
+        *({name: value} for name in CASES["json_names"] for value in odd),
+        *({"data": code} for code in (*map(text, CASES["json_data"]), *codes)),
+        *({"url": text(url)} for url in CASES["json_urls"]),
     )
     written = [json.dumps(value).encode() for value in values]
-    written += [text.encode("latin-1") for text in texts("json_texts")]
-    written += [text.decode().encode("utf-16") for text in written[:4]]
-    for path, kind, text in itertools.product(PATHS, (JSON, None), written):
-        body = text.replace(b"PICTURE", picture.encode())
-        yield Request("JSON", repr(body[:40]), body, kind, path)
+    written += [text(case).encode("latin-1") for case in CASES["json_texts"]]
+    written += [one.decode().encode("utf-16") for one in written[:4]]
+    return [one.replace(b"PICTURE", picture.encode()) for one in written]
 
 
-def _forms(good: bytes) -> Iterator[Request]:
-    whole, end = form(good), b"--XX--\r\n"
-    part = whole.removesuffix(end)
-    field = b'--XX\r\nContent-Disposition: form-data; name="a"\r\n\r\n'
-    heads = [head.encode("latin-1") for head in texts("part_headers")]
-    bodies = (
+def _forms(good: bytes) -> tuple[bytes, ...]:
+    whole = form(good)
+    part = whole.removesuffix(END)
+    heads = [text(head).encode("latin-1") for head in CASES["part_headers"]]
+    return (
         *(part, whole[:-4], whole[:-2], whole[4:], b"\r\n" * 9 + whole, whole + whole),
         *(whole.replace(b"\r\n", b"\n"), whole.replace(b"\r\n", b"\r"), whole.lower()),
-        *(form(), form(b""), form(b"", b""), form(good, good), b"--XX", b"--XX--", b"--XX\r\n"),
-        *(part * 33 + end, form(*[b"x"] * 999), form(*[b"x"] * 1_001)),
-        *(b"--XX\r\n" + head + b"\r\n\r\n" + good + b"\r\n" + end for head in heads),
-        *(field + b"b\r\n" + end, (field + b"b\r\n") * 1_000 + whole),
-        *((field + b"b\r\n") * 20_000 + end, field + bytes(9_000_000) + whole),
+        *(form(), form(b""), form(b"", b""), b"--XX", b"--XX--", b"--XX\r\n"),
+        *(part * 33 + END, form(*[b"x"] * 999), form(*[b"x"] * 1_001)),
+        *(b"--XX\r\n" + head + b"\r\n\r\n" + good + b"\r\n" + END for head in heads),
+        *(FIELD + b"b\r\n" + END, (FIELD + b"b\r\n") * 1_000 + whole),
+        *((FIELD + b"b\r\n") * 20_000 + END, FIELD + bytes(9_000_000) + whole),
     )
-    for path in PATHS:
-        for kind in texts("form_types"):
-            yield Request("form", kind[:60], whole, kind, path)
-        for body in bodies:
-            yield Request("form", repr(body[:60]), body, FORM, path)
-
-
-def _bodies(good: bytes, count: int, seed: int) -> Iterator[Request]:
-    forms = [form(good), form(good, good), form(b"x")]
-    small = coded(good[:100])
-    texts = [json.dumps(one).encode() for one in (small, {"images": [small] * 3}, {"url": "x"})]
-    for kind, content_type, bodies in (("form", FORM, forms), ("JSON", JSON, texts)):
-        for number in range(count):
-            rng = random.Random(f"{seed}/{kind}/{number}")  # noqa: S311 - no secret
-            path = PATHS[number % len(PATHS)]
-            body = mutated(rng, bodies)
-            yield Request(f"mutated {kind}", f"{number}", body, content_type, path)

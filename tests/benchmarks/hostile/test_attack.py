@@ -16,7 +16,7 @@ def test_a_server_stands_it(
     monkeypatch.setattr(attack, "SETTLED", 0)
     parts = [name for name in PARTS if name not in ("bombs", "lengths")]
     watched = ["--url", server.url, "--pid", str(server.process.pid)]
-    code = attack.main([*watched, "--count", "50", "--every", "19", "--only", *parts])
+    code = attack.main([*watched, "--count", "100", "--every", "13", "--only", *parts])
     result = json.loads(capsys.readouterr().out.splitlines()[-1])
 
     assert result["faults"] == []
