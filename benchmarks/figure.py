@@ -1,4 +1,4 @@
-"""Draw how the server's throughput grows with the cores and falls with the size of a picture."""
+"""A figure of how throughput grows with the cores, and falls with the size of a picture."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,13 +7,7 @@ from matplotlib.figure import Figure
 
 
 def draw(by_cores: Mapping[int, float], by_size: Mapping[float, float], target: Path) -> None:
-    """Write a PNG of two panels.
-
-    Args:
-        by_cores: pictures a second by the number of cores.
-        by_size: pictures a second by megapixels.
-        target: the file.
-    """
+    """Write a PNG of pictures a second by the number of cores, and by megapixels."""
     figure = Figure((10, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
     bars = left.bar([str(count) for count in by_cores], list(by_cores.values()), width=0.5)

@@ -1,11 +1,11 @@
 """Interrupt training again and again, and compare its end with a run that nothing interrupted.
 
-    python benchmarks/resume.py --data data --weights none --processes 2
+    python benchmarks/resume.py --data data --processes 2 --freeze none
 
 Half of the rounds send SIGINT, half SIGKILL, one to three times each, at moments spread over the
-whole run; several processes are started by torchrun, and all of them are killed. Every round must
-end with the very same weights and metrics, bit for bit. Prints a table, then one JSON line; the
-exit code is 1 if any round differs.
+whole run; several processes are started by torchrun, and all of them are killed. Options of
+train.py are handed on. Every round must end with the very same weights and metrics, bit for bit.
+Prints a table, then one JSON line; the exit code is 1 if any round differs.
 """
 
 import argparse
@@ -23,48 +23,42 @@ from typing import Any, Final
 import psutil
 
 from antbee.training.checkpoint import load_checkpoint
+from training import read_metrics
 
 TRAIN: Final = Path(__file__).resolve().parents[1] / "train.py"
+DEFAULTS: Final = ("--weights", "none", "--epochs", "3", "--batch-size", "4")
+PICTURES: Final = 10
+"""Of each label and split, the first: a run takes seconds."""
 TIMES: Final = ("seconds", "pictures_per_second")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Train once without and many times with interruptions, and return the exit code."""
     parser = argparse.ArgumentParser(description="Interrupt and resume training, and compare.")
-    add = parser.add_argument
-    add("--data", type=Path, default=Path("data"))
-    add("--weights", default="none")
-    add("--freeze", default="auto", help="as train.py takes it (%(default)s)")
-    add("--epochs", type=int, default=3)
-    add("--batch-size", type=int, default=4)
-    add("--pictures", type=int, default=10, help="of each label and split (%(default)s)")
-    add("--rounds", type=int, default=20)
-    add("--processes", type=int, default=1, help="that train together (%(default)s)")
-    add("--seed", type=int, default=0, help="of the moments")
-    options = parser.parse_args(argv)
+    parser.add_argument("--data", type=Path, default=Path("data"))
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--processes", type=int, default=1, help="that train together")
+    options, more = parser.parse_known_args(argv)
 
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        # The first pictures of each label of both splits.
         for label in [*options.data.glob("train/*/"), *options.data.glob("val/*/")]:
             target = folder / "data" / label.relative_to(options.data)
             target.mkdir(parents=True)
-            for picture in sorted(label.glob("[!.]*"))[: options.pictures]:
+            for picture in sorted(label.glob("[!.]*"))[:PICTURES]:
                 (target / picture.name).symlink_to(picture.resolve())
         program = [sys.executable, str(TRAIN)]
         if options.processes > 1:
             torchrun = ["-m", "torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1"]
             program[1:1] = [*torchrun, "--nproc-per-node", str(options.processes)]
-        begin = [*program, "--data", str(folder / "data"), "--weights", options.weights]
-        begin += ["--epochs", str(options.epochs), "--batch-size", str(options.batch_size)]
-        begin += ["--freeze", options.freeze]
+        begin = [*program, "--data", str(folder / "data"), *DEFAULTS, *more]
 
         reference, _ = start([*begin, "--out", str(folder / "whole")])
         began = time.monotonic()
         whole, ended = end(reference)
         seconds, expected = ended - began, outcome(whole)
         print(f"uninterrupted: {seconds:.1f} s\n\nround  signal   saved at (epoch.step)  same")
-        generator = random.Random(options.seed)  # noqa: S311 - moments, not secrets
+        generator = random.Random(0)  # noqa: S311 - moments, not secrets
         places: list[tuple[int, int]] = []
         identical = 0
         for number in range(options.rounds):
@@ -129,7 +123,7 @@ def end(process: subprocess.Popen[str]) -> tuple[Path, float]:
 
 def outcome(folder: Path) -> list[dict[str, Any]]:
     """Read what must be the same: the metrics without times, and both checkpoints' weights."""
-    lines = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
+    lines = read_metrics(folder)
     metrics = [{name: line[name] for name in line if name not in TIMES} for line in lines]
     models = [load_checkpoint(folder / name).model for name in ("last.pt", "best.pt")]
     return metrics + [{name: one.numpy().tobytes() for name, one in m.items()} for m in models]

@@ -119,7 +119,7 @@ PEERS: Final = (
     ),
 )
 """The first is as its documentation's first page leaves it: one process, torch's own threads. The
-others have their best of the settings that `serving.py --tune` tries."""
+others have what was fastest on two cores, of up to three processes and two threads each."""
 
 
 @contextlib.contextmanager

@@ -22,14 +22,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-import numpy as np
 from PIL import Image
 
 from antbee.command import INTERRUPTED, say, table
 
 REPOSITORY: Final = Path(__file__).resolve().parents[1]
 STOPPING: Final = ("stopping after this batch; Ctrl-C again stops at once", "saved; to go on: ")
-CLEAN: Final = (INTERRUPTED, "interrupted")
 UNBORN: Final = 0.5
 """Seconds in which the interpreter may not have come to the first line of a script of ours."""
 
@@ -39,68 +37,53 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Interrupt every command at random moments.")
     parser.add_argument("--rounds", type=int, default=40, help="a command (%(default)s)")
     parser.add_argument("--seconds", type=float, default=5, help="the latest (%(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of the moments")
-    parser.add_argument("--command", choices=("train", "pack", "predict"), help="only this one")
     options = parser.parse_args(argv)
-    generator = random.Random(options.seed)  # noqa: S311 - moments, not secrets
-    ends: dict[str, Counter[tuple[int, str]]] = {}
+    generator = random.Random(0)  # noqa: S311 - moments, not secrets
+    ends: Counter[tuple[str, int, str]] = Counter()
     with tempfile.TemporaryDirectory() as temporary:
-        commands, regular = prepare(Path(temporary))
-        for name in [options.command] if options.command else commands:
-            ends[name] = Counter()
+        folder = Path(temporary)
+        for place in ("train/a", "train/b", "val/a", "val/b"):
+            (folder / "data" / place).mkdir(parents=True)
+            for number in range(6):
+                noise = Image.frombytes("RGB", (320, 240), generator.randbytes(320 * 240 * 3))
+                noise.save(folder / "data" / place / f"{number}.png")
+        data = str(folder / "data")
+        train = ["train.py", "--data", data, "--weights", "none", "--bento", "no"]
+        train += ["--batch-size", "4", "--out", str(folder / "runs"), "--epochs"]
+        # What they say when let alone is no fault.
+        checkpoint, said = start([*train, "1"], folder).communicate()
+        pack = ["save_to_bento.py", checkpoint.strip(), "--data", data]
+        said += start(pack, folder).communicate()[1]
+        if "serve it" not in said:
+            raise SystemExit(f"error: they fail without a signal, too:\n{said}")
+        regular = {shape(line) for line in ("", *said.splitlines(), *STOPPING)}
+        predict = ["-m", "antbee.predict", *[f"{data}/train"] * 500, "--csv", os.devnull]
+        commands = {"train": [*train, "99"], "pack": pack, "predict": predict}
+
+        for name, command in commands.items():
             for number in range(options.rounds):
                 moment = options.seconds * generator.random()
-                chosen = (signal.SIGINT, signal.SIGTERM)[number % 2]
-                code, lines = interrupt(commands[name], moment, chosen, Path(temporary))
+                process = start(command, folder)
+                time.sleep(moment)
+                process.send_signal((signal.SIGINT, signal.SIGTERM)[number % 2])
+                lines = process.communicate()[1].splitlines()
+                code = process.returncode
                 said = "; ".join(line for line in lines if shape(line) not in regular)
                 if moment < UNBORN and code != INTERRUPTED and str(REPOSITORY) not in said:
                     said = "started"
-                ends[name][code, said] += 1
-                if (code, said) != CLEAN:
-                    say(f"{name}: {chosen.name} after {moment:.3f} s: {code}: " + "\n".join(lines))
-    rows = [
-        (name, code, count, "yes" if "Traceback" in said else "no", said[:100])
-        for name, counted in ends.items()
-        for (code, said), count in counted.most_common()
-    ]
+                ends[name, code, said] += 1
+                if (code, said) != (INTERRUPTED, "interrupted"):
+                    say(f"{name}: signal after {moment:.3f} s: {code}: " + "\n".join(lines))
+
+    unclean = dict.fromkeys(commands, 0)
+    rows = []
+    for (name, code, said), count in ends.items():
+        if said != "started" and (code, said) != (INTERRUPTED, "interrupted"):
+            unclean[name] += count
+        rows.append((name, code, count, "yes" if "Traceback" in said else "no", said[:100]))
     print(table(("command", "exit code", "times", "traceback", "stderr"), rows) + "\n")
-    others = {
-        name: sum(n for end, n in counted.items() if end != CLEAN and end[1] != "started")
-        for name, counted in ends.items()
-    }
-    print(json.dumps({"rounds": options.rounds, "seed": options.seed, "not_clean": others}))
-    return 1 if any(others.values()) else 0
-
-
-def prepare(folder: Path) -> tuple[dict[str, list[str]], set[str]]:
-    """Draw pictures, train and pack once; return the commands, and what they say when let alone."""
-    pixels = np.random.default_rng(0)
-    for place in ("train/a", "train/b", "val/a", "val/b"):
-        (folder / "data" / place).mkdir(parents=True)
-        for number in range(6):
-            picture = Image.fromarray(pixels.integers(0, 256, (240, 320, 3), np.uint8))
-            picture.save(folder / "data" / place / f"{number}.png")
-    python, data = sys.executable, str(folder / "data")
-    train = [python, "train.py", "--data", data, "--weights", "none", "--bento", "no"]
-    train += ["--batch-size", "4", "--out", str(folder / "runs"), "--epochs"]
-    checkpoint, said = start([*train, "1"], folder).communicate()
-    pack = [python, "save_to_bento.py", checkpoint.strip(), "--data", data]
-    said += start(pack, folder).communicate()[1]
-    predict = [python, "-m", "antbee.predict", *[f"{data}/train"] * 500, "--csv", os.devnull]
-    regular = {shape(line) for line in (*said.splitlines(), *STOPPING)}
-    assert "serve it" in said, said  # noqa: S101 - what fails without a signal, too, shows nothing
-    return {"train": [*train, "99"], "pack": pack, "predict": predict}, regular
-
-
-def interrupt(
-    command: list[str], moment: float, number: signal.Signals, folder: Path
-) -> tuple[int, list[str]]:
-    """Return a command's exit code and what it said."""
-    process = start(command, folder)
-    time.sleep(moment)
-    process.send_signal(number)
-    lines = process.communicate()[1].splitlines()
-    return process.returncode, list(filter(None, lines))
+    print(json.dumps({"rounds": options.rounds, "not_clean": unclean}))
+    return 1 if any(unclean.values()) else 0
 
 
 def shape(line: str) -> str:
@@ -108,16 +91,12 @@ def shape(line: str) -> str:
     return re.sub(r"(?<=saved; to go on: ).*|[0-9a-z]*\d[0-9a-z.]*", "", line)
 
 
-def start(command: list[str], folder: Path) -> "subprocess.Popen[str]":
-    """Start a command."""
+def start(words: list[str], folder: Path) -> "subprocess.Popen[str]":
+    """Start a Python program of ours, whose bentos are in a folder."""
     environment = {**os.environ, "BENTOML_HOME": str(folder), "BENTOML_DO_NOT_TRACK": "True"}
+    command, pipe = [sys.executable, *words], subprocess.PIPE
     return subprocess.Popen(  # noqa: S603 - our own commands
-        command,
-        cwd=REPOSITORY,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+        command, cwd=REPOSITORY, env=environment, stdout=pipe, stderr=pipe, text=True
     )
 
 

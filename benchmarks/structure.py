@@ -14,13 +14,14 @@ import io
 import itertools
 import json
 import os
+import random
 import re
 import subprocess
 import sys
 import tempfile
 import threading
 import tokenize
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Final
@@ -28,10 +29,6 @@ from typing import Final
 from PIL import Image
 
 OURS: Final = ("antbee", "service.py", "train.py", "save_to_bento.py")
-NO_CODE: Final = {
-    *(tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE),
-    *(tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER),
-}
 MEANINGS: Final = {
     "files": "Python files",
     "lines": "lines",
@@ -43,7 +40,7 @@ MEANINGS: Final = {
     "private_once": "of these, named once beside their definition, in their file",
     "readme_lines": "lines of README.md",
     "benchmark_lines": "lines of Python in benchmarks/",
-    "training_files": "files with a function that one training calls, imports apart",
+    "training_files": "files with a function that one training calls, once all is imported",
     "predict_files": "files with a function that one warm POST /predict calls",
     "predict_calls": "functions of ours that it calls",
     "predict_changes": "times that the next one is in another file",
@@ -54,8 +51,7 @@ MEANINGS: Final = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Count, trace, print, and return the exit code."""
     parser = argparse.ArgumentParser(description="How the code is cut up.")
-    here = Path(__file__).resolve().parents[1]
-    parser.add_argument("--tree", type=Path, default=here, help="a checkout (this one)")
+    parser.add_argument("--tree", type=Path, default=Path(), help="a checkout (%(default)s)")
     parser.add_argument("--trace", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
     if options.trace is not None:
@@ -63,12 +59,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("\n" + json.dumps(trace(options.trace)))
         return 0
     tree = options.tree.resolve()
-    own = tree / ".venv" / "bin" / "python"
-    command = [str(own) if own.exists() else sys.executable, __file__, "--trace"]
+    python = tree / ".venv" / "bin" / "python"
     with tempfile.TemporaryDirectory() as folder:
-        settings = {"PYTHONPATH": str(tree), "BENTOML_HOME": folder, "BENTOML_DO_NOT_TRACK": "True"}
-        environment = os.environ | settings
-        output = subprocess.check_output([*command, folder], cwd=tree, env=environment, text=True)  # noqa: S603 - this file
+        own = {"PYTHONPATH": str(tree), "BENTOML_HOME": folder, "BENTOML_DO_NOT_TRACK": "True"}
+        command = [str(python if python.exists() else sys.executable), __file__, "--trace", folder]
+        output = subprocess.check_output(command, cwd=tree, env=os.environ | own, text=True)  # noqa: S603 - this file
     result = count(tree) | json.loads(output.splitlines()[-1])
     for name, meaning in MEANINGS.items():
         print(f"{meaning:66} {result[name]:>6}")
@@ -84,7 +79,7 @@ def count(tree: Path) -> dict[str, float]:
     for text in texts:
         lines: set[int] = set()
         for token in tokenize.generate_tokens(io.StringIO(text).readline):
-            if token.type not in NO_CODE:
+            if token.type != tokenize.COMMENT and token.string.strip():
                 lines.update(range(token.start[0], token.end[0] + 1))
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -111,32 +106,32 @@ def count(tree: Path) -> dict[str, float]:
 
 
 class Calls:
-    """The functions of ours that are called while it is switched on, in any thread: their files."""
+    """The files of the functions that are called in any thread: ours, and Pillow's `open`."""
 
     def __init__(self) -> None:
-        self.on = False
-        self.files: list[str] = []
-        self.before_decoding = 0
+        self._on = False
+        self._files: list[str] = []
         self._ours = tuple(str(Path.cwd() / name) for name in OURS)
         self._frames: set[FrameType] = set()
         threading.setprofile(self._look)
         sys.setprofile(self._look)
 
     def _look(self, frame: FrameType, event: str, _: object) -> None:
-        name, file = frame.f_code.co_name, frame.f_code.co_filename
-        if not self.on or event != "call" or frame in self._frames:
+        if not self._on or event != "call" or frame in self._frames:
             return  # a coroutine's frame is entered again and again
-        if name == "open" and file == Image.__file__:
-            self.before_decoding = self.before_decoding or len(self.files)
-        if not file.startswith(self._ours) or re.match("<(?!lambda)", name):
-            return
-        self._frames.add(frame)
-        above: FrameType | None = frame
-        while above is not None:
-            if above.f_code.co_name == "<module>" and above.f_code.co_filename != __file__:
-                return  # called by an import
-            above = above.f_back
-        self.files.append(file)
+        name, file = frame.f_code.co_name, frame.f_code.co_filename
+        ours = file.startswith(self._ours) and not re.match("<(?!lambda)", name)
+        if ours or (name, file) == ("open", Image.__file__):
+            self._frames.add(frame)
+            self._files.append(file)
+
+    def during(self, work: Callable[[], object]) -> list[str]:
+        """Do work twice, and list the calls of the second time, when nothing is imported."""
+        work()
+        self._files, self._on = [], True
+        work()
+        self._on = False
+        return self._files
 
 
 def trace(folder: Path) -> dict[str, int]:
@@ -147,32 +142,29 @@ def trace(folder: Path) -> dict[str, int]:
     import save_to_bento  # noqa: PLC0415
     import train  # noqa: PLC0415
 
+    noise = random.Random(0)  # noqa: S311 - pictures, not secrets
     for split, label in itertools.product(("train", "val"), ("one", "other")):
         (folder / split / label).mkdir(parents=True)
         for number in range(8):
-            picture = Image.frombytes("RGB", (32, 24), os.urandom(32 * 24 * 3))
+            picture = Image.frombytes("RGB", (32, 24), noise.randbytes(32 * 24 * 3))
             picture.save(folder / split / label / f"{number}.jpg")
-    words = ["--data", str(folder), "--out", str(folder / "runs"), "--weights", "none"]
-    training = Calls()
-    training.on = True
-    code = train.main([*words, "--epochs", "1", "--bento", "no"])
-    training.on = False
-    (best,) = folder.glob("runs/*/best.pt")
-    if code or save_to_bento.main([str(best), "--data", str(folder), "--runtime", "onnx"]):
+    calls, data = Calls(), ["--data", str(folder)]
+    words = [*data, "--out", str(folder / "runs"), "--weights", "none", "--epochs", "1"]
+    training = calls.during(lambda: train.main([*words, "--bento", "no"]))
+    best = max(folder.glob("runs/*/best.pt"))
+    if save_to_bento.main([str(best), *data, "--runtime", "onnx"]):
         raise SystemExit("error: there is no model to predict with; it says above why")
-    photo, request = next(folder.glob("val/*/*.jpg")).read_bytes(), Calls()
+    photo = next(folder.glob("val/*/*.jpg")).read_bytes()
     app = bentoml.load(".").to_asgi()  # type: ignore[union-attr]  # no legacy service
     with TestClient(app) as client:
-        for request.on in (False, True):  # the first request warms up
-            client.post("/predict", content=photo).raise_for_status()
-        request.on = False
-    files = request.files
+        files = calls.during(lambda: client.post("/predict", content=photo).raise_for_status())
+    ours = [file for file in files if file != Image.__file__]
     return {
-        "training_files": len(set(training.files)),
-        "predict_files": len(set(files)),
-        "predict_calls": len(files),
-        "predict_changes": sum(one != other for one, other in itertools.pairwise(files)),
-        "predict_before_decoding": request.before_decoding,
+        "training_files": len({*training} - {Image.__file__}),
+        "predict_files": len(set(ours)),
+        "predict_calls": len(ours),
+        "predict_changes": sum(one != other for one, other in itertools.pairwise(ours)),
+        "predict_before_decoding": files.index(Image.__file__),
     }
 
 

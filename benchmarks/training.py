@@ -4,9 +4,13 @@
 
 Both begin with the same weights and see the same pictures, each seed in a process of its own, one
 after the other. Before each comes a process of one epoch that is not measured, so that libraries
-and pictures are in the system's memory, however long the one before took. Prints a table, then one
-JSON line. Peak memory is that of the training process alone; the recipe's four loading processes
-come on top.
+and pictures are in the system's memory, however long the one before took. Options of both, such as
+`--epochs`, are handed on. Prints a table, then one JSON line: `top1`, the share of the validation
+pictures that the best epoch gets right, 0 to 1; `epoch`, that one, counted from 1; `seconds` from
+the start of the process to the best checkpoint on the disk, and `total_seconds` to its end;
+`pictures_per_second` that it trains on, in the median of the second half of the epochs; `peak_mb`,
+the largest resident size of the training process, in MiB; the recipe's four loading processes come
+on top.
 """
 
 import argparse
@@ -34,19 +38,41 @@ ROW: Final = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Train by both, print the table and the JSON line, and return the exit code."""
     parser = argparse.ArgumentParser(description="The tutorial's recipe against train.py.")
-    add = parser.add_argument
-    add("--data", type=Path, default=Path("data"))
-    add("--weights", type=Path, required=True, help="a whole or partial ResNet-18 state dict")
-    add("--seeds", default="0,1,2")
-    add("--epochs", help="of both (what each has by default)")
-    options = parser.parse_args(argv)
+    parser.add_argument("--data", type=Path, default=Path("data"))
+    parser.add_argument("--weights", type=Path, required=True, help="a ResNet-18 state dict")
+    parser.add_argument("--seeds", default="0,1,2")
+    options, more = parser.parse_known_args(argv)
 
     print("           seed  best top-1  epoch  to best s  total s  pictures/s  peak MiB")
     runs = []
     for seed in map(int, options.seeds.split(",")):
-        for who in COMMANDS:
-            runs.append(train(who, seed, options))
-            print(ROW.format(**runs[-1]), flush=True)
+        for who, program in COMMANDS.items():
+            command = [*program, "--data", options.data, "--weights", options.weights, *more]
+            command += ["--seed", seed]
+            with tempfile.TemporaryDirectory() as folder:
+                train([*command, "--epochs", 1], Path(folder))
+            with tempfile.TemporaryDirectory() as folder:
+                began = time.time()
+                peak = train(command, Path(folder))
+                ended = time.time()
+                saved = next(Path(folder).rglob("best.pt")).stat().st_mtime
+                epochs = read_metrics(Path(folder))
+            # As train.py decides between epochs that are equally right; the recipe keeps the first.
+            top = max(epochs, key=lambda one: (one["val_top1"], -one.get("val_loss", 0.0)))
+            speeds = [one["pictures_per_second"] for one in epochs]
+            run = {
+                "who": who,
+                "seed": seed,
+                "top1": top["val_top1"],
+                "epoch": top["epoch"],
+                "seconds": saved - began,
+                "total_seconds": ended - began,
+                "pictures_per_second": statistics.median(speeds[len(speeds) // 2 :]),
+                "peak_mb": peak,
+            }
+            print(ROW.format(**run), flush=True)
+            runs.append(run)
+
     means = {}
     for who in COMMANDS:
         own = [run for run in runs if run["who"] == who]
@@ -64,46 +90,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def train(who: str, seed: int, options: argparse.Namespace) -> dict[str, Any]:
-    """Train in a process of its own, and measure it.
+def train(program: Sequence[object], folder: Path) -> float:
+    """Run a Python program that trains into a folder; return its peak resident size in MiB.
 
-    Returns:
-        `top1`, the share of the validation pictures that the best epoch gets right, 0 to 1;
-        `epoch`, that one, counted from 1; `seconds` from the start of the process to the best
-        checkpoint on the disk, and `total_seconds` to its end; `pictures_per_second` that it trains
-        on, in the median of the second half of the epochs; `peak_mb`, its largest resident size, in
-        MiB.
+    Raises:
+        SystemExit: it failed; with what it printed.
     """
-    command = [*COMMANDS[who], "--seed", seed, "--data", options.data, "--weights", options.weights]
-    with tempfile.TemporaryDirectory() as folder:
-        run([*command, "--epochs", 1], Path(folder))
-    if options.epochs:
-        command += ["--epochs", options.epochs]
-    with tempfile.TemporaryDirectory() as folder:
-        began = time.time()
-        peak = run(command, Path(folder))
-        ended = time.time()
-        best = next(Path(folder).rglob("best.pt"))
-        saved = best.stat().st_mtime
-        lines = best.with_name("metrics.jsonl").read_text().splitlines()
-    epochs = [json.loads(line) for line in lines]
-    # As train.py decides between epochs that are equally right; the recipe keeps the first.
-    top = max(epochs, key=lambda one: (one["val_top1"], -one.get("val_loss", 0.0)))
-    speeds = [one["pictures_per_second"] for one in epochs]
-    return {
-        "who": who,
-        "seed": seed,
-        "top1": top["val_top1"],
-        "epoch": top["epoch"],
-        "seconds": saved - began,
-        "total_seconds": ended - began,
-        "pictures_per_second": statistics.median(speeds[len(speeds) // 2 :]),
-        "peak_mb": peak,
-    }
-
-
-def run(program: Sequence[object], folder: Path) -> float:
-    """Train with runs and output in a folder; return the peak resident size in MiB."""
     command = [sys.executable, *map(str, program), "--out", str(folder)]
     log = os.open(folder / "log", os.O_WRONLY | os.O_CREAT)
     where = [(os.POSIX_SPAWN_DUP2, log, 1), (os.POSIX_SPAWN_DUP2, log, 2)]
@@ -111,9 +103,15 @@ def run(program: Sequence[object], folder: Path) -> float:
     _, status, usage = os.wait4(process, 0)
     os.close(log)
     if status != 0:
-        raise SystemExit((folder / "log").read_text())
+        raise SystemExit(f"{command} failed:\n" + (folder / "log").read_text())
     # Linux counts in KiB, macOS in bytes.
     return usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    """Read a line for each epoch of the run that is somewhere in a folder."""
+    lines = next(folder.rglob("metrics.jsonl")).read_text().splitlines()
+    return [json.loads(line) for line in lines]
 
 
 if __name__ == "__main__":

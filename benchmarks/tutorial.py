@@ -32,12 +32,10 @@ VIEWS: Final = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Train, and return the exit code."""
     parser = argparse.ArgumentParser(description="Train by the recipe of PyTorch's tutorial.")
-    add = parser.add_argument
-    add("--data", type=Path, default=Path("data"))
-    add("--weights", type=Path, required=True, help="a whole or partial ResNet-18 state dict")
-    add("--epochs", type=int, default=25)
-    add("--seed", type=int, default=0)
-    add("--out", type=Path, required=True)
+    parser.add_argument("--epochs", type=int, default=25)
+    parser.add_argument("--seed", type=int, default=0)
+    for name in ("--data", "--weights", "--out"):
+        parser.add_argument(name, type=Path, required=True)
     options = parser.parse_args(argv)
 
     torch.manual_seed(options.seed)
