@@ -1,7 +1,7 @@
 """A BentoML 1.4 service as its documentation writes one: torch, and a picture as the whole body.
 
-The picture as a form's field was tried too: no faster. Without settings it has one process;
-`serving.py --tune` found one process a core, with one torch thread each, to be its best.
+The picture as a form's field was tried too: no faster. Without settings it has one process; on two
+cores it was fastest with one process a core and one torch thread each.
 
 https://docs.bentoml.com/en/latest/build-with-bentoml/iotypes.html
 """
