@@ -18,7 +18,7 @@ APP = """
 import asyncio
 import worker
 
-worker.PATIENCE, worker.NOTICE, worker.LINGER = 0.6, 0.5, 0.5
+worker.PATIENCE, worker.NOTICE, worker.LINGER = 1.5, 0.5, 0.5
 eight = asyncio.Barrier(8)
 
 async def app(scope, receive, send):
@@ -110,7 +110,7 @@ def test_connection_without_a_request_is_ended(start: Callable[..., Gunicorn], s
     began = time.monotonic()
 
     assert answer(connection) == b""
-    assert 0.3 < time.monotonic() - began < 3
+    assert 0.3 < time.monotonic() - began < 5
 
 
 def test_half_of_a_later_request_is_ended(start: Callable[..., Gunicorn]) -> None:
@@ -122,14 +122,14 @@ def test_half_of_a_later_request_is_ended(start: Callable[..., Gunicorn]) -> Non
     began = time.monotonic()
 
     assert answer(connection) == b""
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 5
 
 
 def test_idle_connection_is_kept(start: Callable[..., Gunicorn]) -> None:
     """A connection that was idle for longer than a request may take to come is used again."""
     connection = start("--keep-alive", "30").connect(request())
     answer(connection)
-    time.sleep(1.2)
+    time.sleep(2)
     connection.sendall(request())
 
     assert b" 200 OK" in answer(connection)
@@ -137,7 +137,7 @@ def test_idle_connection_is_kept(start: Callable[..., Gunicorn]) -> None:
 
 def test_slow_answer_is_waited_for(start: Callable[..., Gunicorn]) -> None:
     """A request that came whole is no longer timed here."""
-    assert b" 200 OK" in answer(start().connect(request(1.2)))
+    assert b" 200 OK" in answer(start().connect(request(2)))
 
 
 def test_idle_connections_give_way(start: Callable[..., Gunicorn]) -> None:
@@ -148,7 +148,7 @@ def test_idle_connections_give_way(start: Callable[..., Gunicorn]) -> None:
     idle = [server.connect() for _ in range(12)]
     answers = [answer(server.connect(request())) for _ in range(4)]
 
-    assert all(b" 200 OK" in one for one in answers)
+    assert [one[9:15] for one in answers] == [b"200 OK"] * 4
     assert answer(idle[0]) == b""
 
 
