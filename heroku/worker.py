@@ -59,17 +59,20 @@ class Connection(ASGIProtocol):  # type: ignore[misc]  # gunicorn ships no types
 
     @property
     def idle(self) -> bool:
-        """Whether no request is being answered."""
-        return bool(self._awaiting_request)
+        """Whether no request is being answered; gunicorn counts the first when it waits for it."""
+        return bool(self._awaiting_request) or not self.req_count
 
     @property
     def closing(self) -> bool:
         """Whether it has been ended."""
-        return bool(self._closed)
+        return bool(self._closed) or self.transport.is_closing()
 
     def end(self) -> None:
         """Close, with no request in hand."""
-        self._keepalive_timeout()
+        if self.req_count:
+            self._keepalive_timeout()
+        else:
+            self.transport.close()
 
     def _expect_headers(self) -> None:
         self._deadline = self.worker.loop.call_later(PATIENCE, self.end)

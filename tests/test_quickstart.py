@@ -51,6 +51,7 @@ def serve(clone: Path, **settings: str) -> tuple[dict[str, object], str]:
         process.wait(30)
 
 
+@pytest.mark.slow
 def test_from_nothing_and_again(clone: Path) -> None:
     """Without a network it says so, serves the sample set, and next time uses what is there."""
     model, log = serve(clone, EPOCHS="1")

@@ -1,5 +1,6 @@
 """deploy.sh, with stand-ins for `docker` and `heroku`."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -56,7 +57,8 @@ def machine(tmp_path: Path, bento_home: Path) -> Iterator[Machine]:
     yield Machine(tmp_path, bento_home, free_port())
     servers = tmp_path / "servers"
     for pid in servers.read_text().split() if servers.exists() else ():
-        os.kill(int(pid), signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # one that the script itself has ended
+            os.kill(int(pid), signal.SIGKILL)
 
 
 def _fill(folder: Path, tools: Sequence[str]) -> None:

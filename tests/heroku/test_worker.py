@@ -15,7 +15,7 @@ import pytest
 from tests.conftest import REPOSITORY, free_port
 
 APP = """
-import asyncio
+import asyncio, time
 import worker
 
 worker.PATIENCE, worker.NOTICE, worker.LINGER = 1.5, 0.5, 0.5
@@ -25,6 +25,8 @@ async def app(scope, receive, send):
     assert scope["type"] == "http"
     if scope["path"] == "/eight":
         await eight.wait()
+    elif scope["path"] == "/stall":
+        time.sleep(0.7)
     else:
         await asyncio.sleep(float(scope["path"][1:] or 0))
     headers = [(b"content-length", b"2")]
@@ -150,6 +152,18 @@ def test_idle_connections_give_way(start: Callable[..., Gunicorn]) -> None:
 
     assert [one[9:15] for one in answers] == [b"200 OK"] * 4
     assert answer(idle[0]) == b""
+
+
+def test_connections_that_come_at_once_give_way(start: Callable[..., Gunicorn]) -> None:
+    """So are those that the event loop takes in together with the one that asks."""
+    server = start("--worker-connections", "4", "--keep-alive", "30")
+    stalls = server.connect(b"GET /stall HTTP/1.1\r\nHost: here\r\n\r\n")
+    time.sleep(0.2)
+    for _ in range(12):
+        server.connect()
+
+    assert b" 200 OK" in answer(server.connect(request()))
+    assert b" 200 OK" in answer(stalls)
 
 
 def test_busy_connections_do_not_give_way(start: Callable[..., Gunicorn]) -> None:
