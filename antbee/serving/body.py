@@ -185,19 +185,23 @@ async def read_body(request: Request, max_body: int, reserve: Reserve) -> bytes:
     Raises:
         RequestError: `body_too_large`.
     """
-    megabytes = f"{max_body / 1e6:g} MB"
-    message = f"the body is larger than {megabytes}: send smaller pictures, or fewer at once"
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and int(announced) > max_body:
-        raise RequestError("body_too_large", message)
+        raise _too_large(max_body)
     chunks, size = [], 0
     async for chunk in request.stream():
         reserve(len(chunk))
         chunks.append(chunk)
         size += len(chunk)
         if size > max_body:
-            raise RequestError("body_too_large", message)
+            raise _too_large(max_body)
     return b"".join(chunks)
+
+
+def _too_large(max_body: int) -> RequestError:
+    megabytes = f"{max_body / 1e6:g} MB"
+    message = f"the body is larger than {megabytes}: send smaller pictures, or fewer at once"
+    return RequestError("body_too_large", message)
 
 
 def _is_form(request: Request) -> bool:

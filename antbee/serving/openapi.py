@@ -1,6 +1,7 @@
 """The API's description, `/docs.json`: `openapi.yaml`, filled in for the server that answers."""
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from string import Template
 from typing import Any, Final
@@ -28,7 +29,7 @@ def describe(model: str, labels: Sequence[str], settings: Settings) -> dict[str,
         "codes": list(STATUS),
         **{name: ", ".join(listed) for name, listed in codes.items()},
     }
-    described: dict[str, Any] = fill(yaml.safe_load(FILE.read_text("utf-8")), values)
+    described: dict[str, Any] = fill(_template(), values)
     components = described["components"]
     if not settings.allow_urls:
         components["schemas"]["Picture"] = components["schemas"]["Picture"]["oneOf"][0]
@@ -39,6 +40,12 @@ def describe(model: str, labels: Sequence[str], settings: Settings) -> dict[str,
                 operation.pop("security", None)
                 operation["responses"].pop("401", None)
     return described
+
+
+@cache
+def _template() -> Any:  # noqa: ANN401 - whatever YAML holds
+    # Once: reading YAML takes as long as classifying a picture, and the event loop would wait.
+    return yaml.safe_load(FILE.read_text("utf-8"))
 
 
 def fill(node: Any, values: Mapping[str, Any]) -> Any:  # noqa: ANN401 - whatever YAML holds
