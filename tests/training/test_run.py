@@ -4,6 +4,7 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,10 @@ from antbee.training import run as module
 from antbee.training.arguments import DEFAULTS
 from antbee.training.check import check_pictures
 from antbee.training.checkpoint import Metrics, load_checkpoint
+from antbee.training.data import Pictures
 from antbee.training.distributed import ProcessGroup
 from antbee.training.folder import locked
-from antbee.training.run import begin_run, resume_run
+from antbee.training.run import Run, begin_run, resume_run
 from antbee.training.terminal import Stop
 from tests.training.conftest import (
     ENVIRONMENT,
@@ -52,20 +54,29 @@ class StopAfter(Stop):
         """Nobody else asks for it."""
 
 
-@quick
-def test_a_run_can_stop_after_any_batch(finished: Path, data: Path, tmp_path: Path) -> None:
-    """Stopped again and again, in epochs and in validation, a run ends as if it never was."""
-    pictures = check_pictures(data)
-    arguments = load_checkpoint(finished / "last.pt").arguments
-    run = begin_run(tmp_path, arguments, pictures, CPU)
+def train_with_stops(
+    run: Run, pictures: Pictures, stops: Iterable[int]
+) -> tuple[Run, list[tuple[int, int]]]:
+    """Train to the end, stopped at each of these looks; tell at which epoch and step that was."""
     places = []
-    for looks in (1, 2, 1, 2, 1, 3):  # at three training steps and one of validation an epoch
+    for looks in stops:
         with pytest.raises(KeyboardInterrupt):
             run.train(StopAfter(looks))
         last = load_checkpoint(run.folder / "last.pt")
         places.append((last.position.epoch, last.position.step))
         run = resume_run(run.folder / "last.pt", last, pictures, CPU)
     run.train(Stop())
+    return run, places
+
+
+@quick
+def test_a_run_can_stop_after_any_batch(finished: Path, data: Path, tmp_path: Path) -> None:
+    """Stopped again and again, in epochs and in validation, a run ends as if it never was."""
+    pictures = check_pictures(data)
+    arguments = load_checkpoint(finished / "last.pt").arguments
+    run = begin_run(tmp_path, arguments, pictures, CPU)
+    # It looks at three training steps and one of validation an epoch.
+    run, places = train_with_stops(run, pictures, (1, 2, 1, 2, 1, 3))
 
     assert places == [(0, 1), (0, 3), (0, 3), (1, 1), (1, 2), (2, 1)]
     assert_same_run(finished, run.folder)
@@ -79,14 +90,8 @@ def test_a_frozen_run_can_stop_in_its_views(finished: Path, data: Path, tmp_path
     whole = begin_run(tmp_path / "whole", DEFAULTS | frozen, pictures, CPU)
     whole.train(Stop())
     run = begin_run(tmp_path / "stopped", DEFAULTS | frozen, pictures, CPU)
-    places = []
-    for looks in (1, 3, 4):  # at one group of a view, three training steps and one of validation
-        with pytest.raises(KeyboardInterrupt):
-            run.train(StopAfter(looks))
-        last = load_checkpoint(run.folder / "last.pt")
-        places.append((last.position.epoch, last.position.step))
-        run = resume_run(run.folder / "last.pt", last, pictures, CPU)
-    run.train(Stop())
+    # It looks at one group of a view, three training steps and one of validation.
+    run, places = train_with_stops(run, pictures, (1, 3, 4))
 
     assert "frozen as far as layer3, 3 views of each picture" in run.summary
     assert places == [(0, 0), (0, 2), (1, 0)]
