@@ -46,14 +46,12 @@ def noise(width: int, height: int, seed: int = 0) -> Image.Image:
     return Image.fromarray(cells).resize((width, height), Image.Resampling.BICUBIC)
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in its own
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_itemcollected(item: pytest.Item) -> None:
     """Keep on one core what shares its fixtures: a file's tests, the browser's, and any group's."""
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            folder = item.path.parent
-            shared = folder if folder.name == "browser" else item.path
-            item.add_marker(pytest.mark.xdist_group(str(shared.relative_to(REPOSITORY))))
+    if item.get_closest_marker("xdist_group") is None:
+        folder = item.path.parent
+        shared = folder if folder.name == "browser" else item.path
+        item.add_marker(pytest.mark.xdist_group(str(shared.relative_to(REPOSITORY))))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -62,7 +62,7 @@ def test_a_damaged_checkpoint_is_refused_by_its_checksum(
         load_checkpoint(saved)
 
 
-@pytest.mark.parametrize("contents", [b"", b"no checkpoint", b"PK\x03\x04", os.urandom(5000)])
+@pytest.mark.parametrize("contents", [b"", b"no checkpoint", b"PK\x03\x04", bytes(5000)])
 def test_a_file_that_is_not_torchs_is_refused(tmp_path: Path, contents: bytes) -> None:
     """Other files are refused by name, without a checksum too."""
     path = tmp_path / "last.pt"
