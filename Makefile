@@ -2,7 +2,7 @@ PYTHON ?= python3
 export PORT ?= 3000
 export EPOCHS WEIGHTS DATA_URL
 BIN := .venv/bin
-PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
+PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder
 
 .PHONY: help serve test test-all check bench heroku-test lock
 

@@ -47,11 +47,21 @@ def browser() -> Iterator[Browser]:
         started.close()
 
 
+@pytest.fixture(scope="package")
+def stubs() -> Iterator[list[Stub]]:
+    """Serve the page with the API of the last of the stubs."""
+    stubs: list[Stub] = []
+    with serve(stubs) as url:
+        stubs.append(Stub(url=url))
+        yield stubs
+
+
 @pytest.fixture
-def stub() -> Iterator[Stub]:
+def stub(stubs: list[Stub]) -> Iterator[Stub]:
     """Serve the page with an API that does as it is told."""
-    with serve(Stub()) as running:
-        yield running
+    stubs[:] = [Stub(url=stubs[-1].url)]
+    yield stubs[-1]
+    stubs[-1].open.set()
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from antbee.errors import RequestError
 from antbee.predictor import Prediction
@@ -56,17 +57,6 @@ class Stub:
 
     def __post_init__(self) -> None:
         self.open.set()
-
-    def refuse(self, code: str, message: str) -> None:
-        """Let the next request that holds a picture be refused."""
-        self.refusals.append(error_answer(RequestError(code, message)))
-
-    def know(self, **probabilities: float) -> None:
-        """Change the model's labels and its answer."""
-        self.labels, self.probabilities = tuple(probabilities), probabilities
-
-    def application(self) -> Starlette:
-        """Build the application."""
         api = [
             Route("/model", self._model),
             Route("/docs.json", self._document),
@@ -75,7 +65,15 @@ class Stub:
             Route("/predict", self._predict, methods=["POST"]),
             Route("/explain", self._explain, methods=["POST"]),
         ]
-        return Starlette(routes=[*routes, *api])
+        self.application = Starlette(routes=[*routes, *api])
+
+    def refuse(self, code: str, message: str) -> None:
+        """Let the next request that holds a picture be refused."""
+        self.refusals.append(error_answer(RequestError(code, message)))
+
+    def know(self, **probabilities: float) -> None:
+        """Change the model's labels and its answer."""
+        self.labels, self.probabilities = tuple(probabilities), probabilities
 
     async def _model(self, request: Request) -> Response:
         content: dict[str, Any] = {
@@ -142,18 +140,21 @@ def heat_map(data: bytes) -> bytes:
 
 
 @contextmanager
-def serve(stub: Stub) -> Iterator[Stub]:
-    """Serve a stub on a free port of this machine."""
+def serve(stubs: list[Stub]) -> Iterator[str]:
+    """Serve whichever stub is the last, on a free port of this machine; give the address."""
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        await stubs[-1].application(scope, receive, send)
+
     port = free_port()
-    server = uvicorn.Server(uvicorn.Config(stub.application(), port=port, log_level="warning"))
+    config = uvicorn.Config(application, port=port, log_level="warning", lifespan="off")
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started and thread.is_alive():
         time.sleep(0.01)
-    stub.url = f"http://127.0.0.1:{port}"
     try:
-        yield stub
+        yield f"http://127.0.0.1:{port}"
     finally:
-        stub.open.set()
         server.should_exit = True
         thread.join(10)
