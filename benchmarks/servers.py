@@ -7,21 +7,16 @@ import argparse
 import contextlib
 import http.client
 import os
-import random
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-
-import bentoml
-from bentoml.exceptions import BentoMLException
-from PIL import Image
 
 from antbee.machine import cores
 
@@ -30,93 +25,51 @@ DROPPED: Final = ("PORT", "WEB_CONCURRENCY", "GUNICORN_CMD_ARGS", "BENTOML_CONFI
 """Variables by which a terminal's own settings would change the servers'."""
 START_SECONDS: Final = 120
 STOP_SECONDS: Final = 15
-TYPICAL: Final = 500 * 404
-"""Pixels of the picture that stands for one of many alike; the nearest to it is taken."""
 
 
 @dataclass(frozen=True)
 class Server:
-    """A server, and the setting that it runs with.
+    """A server, and the setting that it runs with."""
 
-    Attributes:
-        key: for the command line.
-        name: for the tables.
-        command: its words, with `{port}`, `{tag}`, `{workers}` and `{threads}`; `python` is this
-            one.
-        ready: the path that answers 200 once pictures can be sent.
-        field: of the form that holds the picture; None where the body is the picture.
-        folder: where it runs.
-        workers: processes that answer.
-        threads: that each process uses for one picture.
-    """
-
-    key: str
-    name: str
-    command: str
-    ready: str = "/readyz"
-    field: str | None = None
-    folder: Path = HERE / "peers"
-    workers: int = 1
-    threads: int = 1
+    key: str  # for the command line
+    name: str  # for the tables
+    command: str  # with {port}, {tag}, {workers} and {threads}; `python` is this one
+    ready: str = "/readyz"  # answers 200 once pictures can be sent
+    field: str | None = None  # of the form that holds the picture; None where the body is it
+    workers: int = 1  # processes that answer
+    threads: int = 1  # that each process uses for one picture
 
 
 @dataclass(frozen=True)
 class Running:
-    """A server that answers.
+    """A server that answers."""
 
-    Attributes:
-        url: where pictures are sent.
-        process: the first of its processes.
-        ready_s: seconds from its start to the first 200 on its readiness route.
-        log: what it prints.
-    """
-
-    url: str
-    process: subprocess.Popen[bytes]
-    ready_s: float
-    log: Path
+    url: str  # where pictures are sent
+    process: subprocess.Popen[bytes]  # the first of its processes
+    ready_s: float  # seconds from its start to the first 200 on its readiness route
+    log: Path  # what it prints
 
 
 ADDRESS: Final = "--host 127.0.0.1 --port {port}"
+GUNICORN: Final = (
+    "env PORT={port} GUNICORN_CMD_ARGS=--bind=127.0.0.1:{port} WEB_CONCURRENCY={workers} "
+    "sh heroku/serve-gunicorn {tag}"
+)
 OURS: Final = (
-    Server(
-        "bentoml",
-        "antbee, bentoml serve",
-        f"python -m bentoml serve {{tag}} {ADDRESS}",
-        folder=HERE.parent,
-    ),
-    Server(
-        "gunicorn",
-        "antbee, gunicorn",
-        "env PORT={port} GUNICORN_CMD_ARGS=--bind=127.0.0.1:{port} WEB_CONCURRENCY={workers} "
-        "sh heroku/serve-gunicorn {tag}",
-        folder=HERE.parent,
-    ),
+    Server("bentoml", "antbee, bentoml serve", f"python -m bentoml serve {{tag}} {ADDRESS}"),
+    Server("gunicorn", "antbee, gunicorn", GUNICORN),
 )
 STOCK: Final = f"python -m bentoml serve stock_bentoml:Stock {ADDRESS}"
+FLASK: Final = "python -m gunicorn --workers {workers} --bind 127.0.0.1:{port} flask_torch:app"
+FASTAPI: Final = (
+    f"python -m uvicorn fastapi_onnx:app {ADDRESS} --workers {{workers}} --no-access-log"
+)
 PEERS: Final = (
     Server("stock", "BentoML, torch", STOCK, threads=cores()),
     Server("tuned", "BentoML, torch, tuned", STOCK, workers=2),
-    Server(
-        "flask",
-        "Flask, gunicorn, torch",
-        "python -m gunicorn --workers {workers} --bind 127.0.0.1:{port} flask_torch:app",
-        *("/ready", "file"),
-        workers=2,
-    ),
-    Server(
-        "litserve",
-        "LitServe, torch",
-        "python litserve_torch.py {port}",
-        *("/health", "file"),
-        workers=2,
-    ),
-    Server(
-        "fastapi",
-        "FastAPI, ONNX Runtime",
-        f"python -m uvicorn fastapi_onnx:app {ADDRESS} --workers {{workers}} --no-access-log",
-        *("/ready", "file"),
-    ),
+    Server("flask", "Flask, gunicorn, torch", FLASK, "/ready", "file", workers=2),
+    Server("litserve", "LitServe, torch", "python litserve_torch.py {port}", "/health", "file", 2),
+    Server("fastapi", "FastAPI, ONNX Runtime", FASTAPI, "/docs", "file"),
 )
 """The first is as its documentation's first page leaves it: one process, torch's own threads. The
 others have what was fastest on two cores, of up to three processes and two threads each."""
@@ -137,26 +90,27 @@ def running(server: Server, tag: str, model: Path) -> Iterator[Running]:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     said = {"tag": tag, "port": port, "workers": server.workers, "threads": server.threads}
-    program = Path(sys.executable)
     with tempfile.TemporaryDirectory() as folder, (Path(folder) / "log").open("wb") as log:
         metrics = Path(folder) / "metrics"
         metrics.mkdir()
         environment = {name: value for name, value in os.environ.items() if name not in DROPPED}
         environment |= {
-            "PATH": f"{program.parent}{os.pathsep}{os.environ['PATH']}",
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "BENTOML_DO_NOT_TRACK": "True",
             "PROMETHEUS_MULTIPROC_DIR": str(metrics),
             "PEER_MODEL": str(model),
             "PEER_WORKERS": str(server.workers),
             "PEER_THREADS": str(server.threads),
         }
+        where = HERE.parent
         if server not in OURS:
+            where = HERE / "peers"
             # torch.set_num_threads holds for the thread that calls it; some infer in others.
             environment["OMP_NUM_THREADS"] = str(server.threads)
         began = time.perf_counter()
         process = subprocess.Popen(  # noqa: S603 - the commands above
             [word.format(**said) for word in server.command.split()],
-            cwd=server.folder,
+            cwd=where,
             env=environment,
             stdout=log,
             stderr=log,
@@ -204,55 +158,13 @@ def wait_until_ready(port: int, path: str, process: subprocess.Popen[bytes]) -> 
     """Wait for the first 200 on a path; False if the process ends or takes too long."""
     end = time.monotonic() + START_SECONDS
     while process.poll() is None and time.monotonic() < end:
-        with contextlib.suppress(OSError, http.client.HTTPException):
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=START_SECONDS)
-            with contextlib.closing(connection):
-                connection.request("GET", path)
-                if connection.getresponse().status == http.HTTPStatus.OK:
-                    return True
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=START_SECONDS)
+        with (
+            contextlib.suppress(OSError, http.client.HTTPException),
+            contextlib.closing(connection),
+        ):
+            connection.request("GET", path)
+            if connection.getresponse().status == http.HTTPStatus.OK:
+                return True
         time.sleep(0.01)
     return False
-
-
-def find_model(tag: str) -> Path:
-    """Find the packed model that a bento serves.
-
-    Raises:
-        SystemExit: there is no such bento, or its model is gone.
-    """
-    try:
-        name = str(bentoml.bentos.get(tag).info.args["model"])
-        return Path(bentoml.models.get(name).path)
-    except (BentoMLException, KeyError) as error:
-        raise SystemExit(f"error: no bento {tag}: run save_to_bento.py first ({error})") from error
-
-
-def find_mixed(data: Path) -> list[Path]:
-    """List the validation photographs in an order that is shuffled, and always the same.
-
-    Raises:
-        SystemExit: there are none.
-    """
-    pictures = sorted((data / "val").glob("*/[!.]*.jp*g"))
-    if not pictures:
-        raise SystemExit(f"error: no JPEG in {data}/val/<label>/: run get_data.sh first")
-    random.Random(0).shuffle(pictures)  # noqa: S311 - an order, not a secret
-    return pictures
-
-
-def nearest(pictures: Sequence[Path]) -> Path:
-    """Pick the picture of the most typical size."""
-    distances = {}
-    for path in pictures:
-        with Image.open(path) as image:
-            distances[path] = abs(image.width * image.height - TYPICAL)
-    return min(pictures, key=distances.__getitem__)
-
-
-def enlarge(source: Path, target: Path, megapixels: float) -> Path:
-    """Write a picture of so many megapixels, 4 to 3, as a camera would: JPEG, quality 90."""
-    height = round((megapixels * 1e6 * 3 / 4) ** 0.5)
-    with Image.open(source) as image:
-        large = image.convert("RGB").resize((height * 4 // 3, height), Image.Resampling.BICUBIC)
-    large.save(target, quality=90)
-    return target

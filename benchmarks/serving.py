@@ -15,6 +15,7 @@ import argparse
 import contextlib
 import json
 import os
+import random
 import statistics
 import subprocess
 import sys
@@ -23,23 +24,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import bentoml
 import httpx
+from bentoml.exceptions import BentoMLException
+from PIL import Image
 
 from antbee.command import say
 from antbee.serving.settings import read_settings
-from report import CONNECTIONS, print_tables, summarise
-from servers import (
-    HERE,
-    OURS,
-    PEERS,
-    Running,
-    Server,
-    enlarge,
-    find_mixed,
-    find_model,
-    nearest,
-    running,
-)
+from report import CONNECTIONS, draw, print_tables, summarise
+from servers import HERE, OURS, PEERS, Running, Server, running
 from watch import memory
 
 EXTRAS: Final = ("bound", "overload", "many", "parts", "scaling")
@@ -54,6 +47,8 @@ OVERLOAD: Final = 4
 MANY: Final = 32
 """Pictures in one request: as many as it may bring, by default."""
 MANY_ROUNDS: Final = 15
+TYPICAL: Final = 500 * 404
+"""Pixels of the picture that stands for one of many alike; the nearest to it is taken."""
 
 
 class Bench:
@@ -67,13 +62,20 @@ class Bench:
     """
 
     def __init__(self, tag: str, data: Path, seconds: float, folder: Path) -> None:
-        self.tag = tag
-        self.model = find_model(tag)
-        self.mixed = find_mixed(data)
-        self.typical = nearest(self.mixed)
-        self.photo = enlarge(self.typical, folder / "photo.jpg", PHOTO_MEGAPIXELS)
-        self.seconds = seconds
-        self.folder = folder
+        self.tag, self.seconds, self.folder = tag, seconds, folder
+        try:
+            name = str(bentoml.bentos.get(tag).info.args["model"])
+            self.model = Path(bentoml.models.get(name).path)
+        except (BentoMLException, KeyError) as error:
+            reason = f"no bento {tag}: run save_to_bento.py first ({error})"
+            raise SystemExit(f"error: {reason}") from error
+        # All photographs of the validation, in an order that is shuffled and always the same.
+        self.mixed = sorted((data / "val").glob("*/[!.]*.jp*g"))
+        if not self.mixed:
+            raise SystemExit(f"error: no JPEG in {data}/val/<label>/: run get_data.sh first")
+        random.Random(0).shuffle(self.mixed)  # noqa: S311 - an order, not a secret
+        self.typical = min(self.mixed, key=lambda path: abs(pixels(path) - TYPICAL))
+        self.photo = self.enlarged(PHOTO_MEGAPIXELS)
 
     @contextlib.contextmanager
     def warm(self, server: Server) -> Iterator[Running]:
@@ -166,9 +168,18 @@ class Bench:
         found = {}
         with self.warm(server) as up:
             for size in SIZES:
-                picture = enlarge(self.typical, self.folder / f"{size}.jpg", size)
-                found[size] = self.load(server, up.url, [picture], 8)["pictures_per_second"]
+                loaded = self.load(server, up.url, [self.enlarged(size)], 8)
+                found[size] = loaded["pictures_per_second"]
         return found
+
+    def enlarged(self, megapixels: float) -> Path:
+        """Write the typical picture as large, 4 to 3, as a camera would: JPEG, quality 90."""
+        height = round((megapixels * 1e6 * 3 / 4) ** 0.5)
+        with Image.open(self.typical) as image:
+            large = image.convert("RGB").resize((height * 4 // 3, height), Image.Resampling.BICUBIC)
+        target = self.folder / f"{megapixels}.jpg"
+        large.save(target, quality=90)
+        return target
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -217,11 +228,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     result = summarise(rounds, extras)
     print_tables(result)
     if options.figure is not None and "by_size" in extras:
-        from figure import draw  # noqa: PLC0415 - matplotlib only where a figure is asked for
-
         draw(extras["by_cores"], extras["by_size"], options.figure)
     print("\n" + json.dumps(result))
     return 0
+
+
+def pixels(path: Path) -> int:
+    """Tell how many a picture has."""
+    with Image.open(path) as image:
+        return image.width * image.height
 
 
 def script(name: str, *arguments: str) -> dict[str, Any]:

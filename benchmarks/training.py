@@ -16,6 +16,7 @@ on top.
 import argparse
 import json
 import os
+import random
 import statistics
 import sys
 import tempfile
@@ -23,6 +24,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
+
+from PIL import Image
 
 HERE: Final = Path(__file__).resolve().parent
 COMMANDS: Final[dict[str, list[Any]]] = {
@@ -106,6 +109,16 @@ def train(program: Sequence[object], folder: Path) -> float:
         raise SystemExit(f"{command} failed:\n" + (folder / "log").read_text())
     # Linux counts in KiB, macOS in bytes.
     return usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def draw_noise(folder: Path, count: int, size: tuple[int, int]) -> None:
+    """Draw pictures of noise that can be trained on: so many of two labels in each split."""
+    noise = random.Random(0)  # noqa: S311 - pictures, not secrets
+    for place in ("train/a", "train/b", "val/a", "val/b"):
+        (folder / place).mkdir(parents=True)
+        for number in range(count):
+            picture = Image.frombytes("RGB", size, noise.randbytes(size[0] * size[1] * 3))
+            picture.save(folder / place / f"{number}.jpg")
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:

@@ -45,23 +45,16 @@ MOST_FAULTS: Final = 50
 
 @dataclass
 class Attack:
-    """Sends requests and counts the answers.
+    """Sends requests and counts the answers."""
 
-    Attributes:
-        http: with the server's address.
-        labels: of the model that answers.
-        answers: by kind of request, how often each status and code came.
-        slowest: the longest answer to each kind, in seconds, and what was asked.
-        faults: what was wrong, one line each.
-        retried: how often a request was told to come back later.
-    """
-
-    http: httpx.AsyncClient
-    labels: Sequence[str]
+    http: httpx.AsyncClient  # with the server's address
+    labels: Sequence[str]  # of the model that answers
+    # By kind of request: how often each status and code came, and the longest answer, in seconds,
+    # with what was asked.
     answers: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     slowest: dict[str, tuple[float, str]] = field(default_factory=dict)
-    faults: list[str] = field(default_factory=list)
-    retried: int = 0
+    faults: list[str] = field(default_factory=list)  # what was wrong, one line each
+    retried: int = 0  # how often a request was told to come back later
     making: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def send_all(self, requests: Iterator[Request]) -> None:
