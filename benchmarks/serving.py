@@ -32,8 +32,7 @@ from PIL import Image
 from antbee.command import say
 from antbee.serving.settings import read_settings
 from report import CONNECTIONS, draw, print_tables, summarise
-from servers import HERE, OURS, PEERS, Running, Server, running
-from watch import memory
+from servers import HERE, OURS, PEERS, Running, Server, memory, running
 
 EXTRAS: Final = ("bound", "overload", "many", "parts", "scaling")
 WARM_UP: Final = 64

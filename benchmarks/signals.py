@@ -31,8 +31,8 @@ from typing import Final
 import psutil
 
 from antbee.command import INTERRUPTED, say, table
-from training import draw_noise
-from watch import family
+from servers import family
+from structure import draw_noise
 
 REPOSITORY: Final = Path(__file__).resolve().parents[1]
 COMMANDS: Final = ("train", "pack", "predict", "serve")
@@ -42,9 +42,7 @@ OURS: Final = re.compile(rf'"{re.escape(str(REPOSITORY))}/(?!\.venv)')
 """What a traceback through a file of ours says."""
 UNBORN: Final = 0.5
 """Seconds in which the interpreter may not have come to the first line of a script of ours."""
-GOOD: Final = {"started", "over", "stopped"}
-OVER: Final = "over"
-STUCK: Final = "still running"
+GOOD: Final = ("started", "over", "stopped")
 PATIENCE: Final = 60
 """Seconds after the signal; what runs then still does not end by it."""
 
@@ -104,12 +102,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 def judge(name: str, moment: float, code: int, lines: Sequence[str], usual: Collection[str]) -> str:
     """Say how a command ended: one of `GOOD`, or what it said beside its usual lines."""
     said = "; ".join(line for line in lines if first_word(line) not in usual)
-    early = moment < UNBORN or (name == "serve" and said)
-    if early and code != INTERRUPTED and not any(map(OURS.search, lines)) and STUCK not in lines:
+    killed = code in (-signal.SIGINT, -signal.SIGTERM) or said.endswith(
+        ("KeyboardInterrupt", "Aborted!")
+    )
+    if killed and (moment < UNBORN or name == "serve") and not any(map(OURS.search, lines)):
         return "started"
-    if name == "serve":
-        return said or "stopped"
-    return "over" if lines[:1] == [OVER] else said
+    return said or ("stopped" if name == "serve" else "")
 
 
 def interrupt(
@@ -119,7 +117,7 @@ def interrupt(
     process = start(command, folder)
     time.sleep(moment)
     if process.poll() == 0:
-        return 0, [OVER]
+        return 0, ["over"]
     everyone = family(process.pid)
     process.send_signal(kind)
     try:
@@ -129,7 +127,7 @@ def interrupt(
             with contextlib.suppress(psutil.NoSuchProcess):
                 one.kill()
         out, err = process.communicate()
-        err += f"\n{STUCK}"
+        err += "\nstill running"
     # A server's log is on stdout.
     return process.returncode, [line for line in (err + out).splitlines() if " [INFO] " not in line]
 

@@ -29,8 +29,7 @@ from antbee.command import say, table
 from hostile.answers import OffShape, outcome
 from hostile.files import originals
 from hostile.requests import LONGEST, MEGABYTE, PARTS, Request, all_requests
-from servers import add_target, target
-from watch import Watch
+from servers import Watch, add_target, target
 
 PATIENCE: Final = 120
 """Seconds for an answer: longer than the server's own limit, which is an answer."""
