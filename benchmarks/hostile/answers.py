@@ -53,12 +53,10 @@ class Several(Exact):
 
 
 def outcome(answer: httpx.Response, path: str, labels: Collection[str]) -> str:
-    """Name an answer: `ok`, an error's code, `some failed`, or `some timed out`.
+    """Name the answer of a model with these labels to a POST to a path.
 
-    Args:
-        answer: to a POST.
-        path: where it was sent.
-        labels: those of the model.
+    Returns:
+        `ok`, an error's code, `some failed`, or `some timed out`.
 
     Raises:
         OffShape: it is not what the documentation promises.
@@ -87,15 +85,12 @@ def outcome(answer: httpx.Response, path: str, labels: Collection[str]) -> str:
     statuses = {STATUS.get(code) for code in codes}
     if None in statuses or (not ok and statuses != {answer.status_code}):
         raise OffShape(f"{codes} with status {answer.status_code}")
-    for one in entries:
-        if isinstance(one, Prediction):
-            shares = one.probabilities
-            if set(shares) != set(labels) or not math.isclose(
-                sum(shares.values()), 1, rel_tol=1e-3
-            ):
-                raise OffShape(f"probabilities that are none: {shares}")
-            if not one.probability == shares.get(one.label) == max(shares.values()):
-                raise OffShape(f"a label that is not the most probable one: {str(one)[:200]}")
+    for one in (entry for entry in entries if isinstance(entry, Prediction)):
+        shares = one.probabilities
+        if set(shares) != set(labels) or not math.isclose(sum(shares.values()), 1, rel_tol=1e-3):
+            raise OffShape(f"probabilities that are none: {shares}")
+        if not one.probability == shares.get(one.label) == max(shares.values()):
+            raise OffShape(f"a label that is not the most probable one: {str(one)[:200]}")
     if not ok:
         return codes.pop()
     return "some timed out" if "timeout" in codes else "some failed" if codes else "ok"

@@ -48,8 +48,7 @@ class Attack:
 
     http: httpx.AsyncClient  # with the server's address
     labels: Sequence[str]  # of the model that answers
-    # By kind of request: how often each status and code came, and the longest answer, in seconds,
-    # with what was asked.
+    # By kind of request: how often each answer came, and the longest, in seconds, to what.
     answers: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     slowest: dict[str, tuple[float, str]] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)  # what was wrong, one line each
@@ -148,14 +147,8 @@ async def measure(url: str, watch: Watch | None, requests: Iterator[Request]) ->
         (await http.get("/readyz")).raise_for_status()
     await asyncio.sleep(SETTLED)
     total = sum(attack.answers.values(), Counter[str]())
-    result = {
-        "requests": total.total(),
-        "seconds": seconds,
-        "answers": dict(sorted(total.items())),
-        "retried": attack.retried,
-        "faults": attack.faults,
-        "kinds": kinds,
-    }
+    result = {"requests": total.total(), "seconds": seconds, "answers": dict(sorted(total.items()))}
+    result |= {"retried": attack.retried, "faults": attack.faults, "kinds": kinds}
     if watch:
         result["memory_mb"] = {"before": before, "after": watch.lap()[1]}
         result |= {"children": watch.came(), "ended": watch.went()}
@@ -169,12 +162,11 @@ def print_tables(result: dict[str, Any]) -> None:
         by_status = Counter[str]()
         for name, count in found["answers"].items():
             by_status[name[:3] if name[:3] in SHOWN else "other"] += count
-        counts = [str(by_status[status] or "") for status in (*SHOWN, "other")]
+        counts = [by_status[status] or "" for status in (*SHOWN, "other")]
         memory = [f"{value:.0f}" for value in found["memory_mb"] or ()] or ["", ""]
-        slowest = f"{found['slowest'][0]:.1f}"
-        rows.append([kind, str(by_status.total()), *counts, slowest, *memory])
+        rows.append([kind, by_status.total(), *counts, f"{found['slowest'][0]:.1f}", *memory])
     head = ["kind", "requests", *SHOWN, "other", "slowest s", "peak MB", "end MB"]
     print(table(head, rows) + "\n")
-    print(table(["answer", "requests"], [[one, str(n)] for one, n in result["answers"].items()]))
+    print(table(["answer", "requests"], result["answers"].items()))
     for fault in result["faults"][:MOST_FAULTS]:
         print(f"wrong: {fault}")

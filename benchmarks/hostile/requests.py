@@ -50,8 +50,8 @@ def all_requests(
     """
     whole = {name: several[0] for name, several in files.items()}
     good = whole["JPEG"]
-    queries = map(text, CASES["queries"])
     types = (None, *map(text, CASES["content_types"]))
+    queries = map(text, CASES["queries"])
     several = json.dumps({"images": [coded(good)]}).encode()
     bodies = (good, form(good), several, b"image=" + good[:300], b"an ant", b"{", b"null", b"\0")
     forms = _typed("form", map(text, CASES["form_types"]), [form(good)])
