@@ -46,11 +46,9 @@ class Load:
 
 
 class Connection(asyncio.Protocol):
-    """A keep-alive connection.
+    """A keep-alive connection that takes part in a load.
 
-    Args:
-        load: what it takes part in.
-        began: when its client wanted it, so that connecting counts as part of the first answer.
+    It began when its client wanted it, so that connecting counts as part of the first answer.
     """
 
     def __init__(self, load: Load, began: float) -> None:

@@ -20,9 +20,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import psutil
-
 from antbee.training.checkpoint import load_checkpoint
+from servers import family
 from training import read_metrics
 
 TRAIN: Final = Path(__file__).resolve().parents[1] / "train.py"
@@ -71,11 +70,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             for moment in moments:
                 process, last = start(command)
                 time.sleep(moment)
-                # torchrun passes on what it is told, but for this.
-                workers = psutil.Process(process.pid).children() if kind == signal.SIGKILL else []
-                process.send_signal(kind)
-                for worker in workers:
-                    worker.kill()
+                # torchrun passes on what it is told, but for SIGKILL.
+                everyone = family(process.pid) if kind == signal.SIGKILL else [process]
+                for one in everyone:
+                    one.send_signal(kind)
                 process.communicate()
                 state = load_checkpoint(last)
                 saved.append((state.position.epoch, state.position.step))

@@ -86,12 +86,7 @@ others have what was fastest on two cores, of up to three processes and two thre
 
 @contextlib.contextmanager
 def running(server: Server, tag: str, model: Path) -> Iterator[Running]:
-    """Start a server, wait until it is ready, and stop it at the end.
-
-    Args:
-        server: which one.
-        tag: the bento that ours serve.
-        model: the packed model's folder that the peers read.
+    """Start a server, wait until it is ready, and stop it; ours serve a bento, peers a model.
 
     Raises:
         SystemExit: it did not start; with the end of what it printed.
@@ -103,14 +98,10 @@ def running(server: Server, tag: str, model: Path) -> Iterator[Running]:
         metrics = Path(folder) / "metrics"
         metrics.mkdir()
         environment = {name: value for name, value in os.environ.items() if name not in DROPPED}
-        environment |= {
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            "BENTOML_DO_NOT_TRACK": "True",
-            "PROMETHEUS_MULTIPROC_DIR": str(metrics),
-            "PEER_MODEL": str(model),
-            "PEER_WORKERS": str(server.workers),
-            "PEER_THREADS": str(server.threads),
-        }
+        programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        environment |= {"PATH": programs, "BENTOML_DO_NOT_TRACK": "True"}
+        environment |= {"PROMETHEUS_MULTIPROC_DIR": str(metrics), "PEER_MODEL": str(model)}
+        environment |= {"PEER_WORKERS": str(server.workers), "PEER_THREADS": str(server.threads)}
         where = HERE.parent
         if server not in OURS:
             where = HERE / "peers"
@@ -149,10 +140,7 @@ def family(pid: int) -> set[psutil.Process]:
 
 
 def memory(pid: int) -> float:
-    """Proportional set size of a process and all its children, in megabytes of 1,000,000 bytes.
-
-    Pages that processes share are counted once.
-    """
+    """Tell the megabytes of a process and all its children; what they share is counted once."""
     used = 0
     for one in family(pid):
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -172,11 +160,7 @@ def children_faults(pid: int) -> int:
 
 
 class Watch(contextlib.AbstractContextManager["Watch"]):
-    """Looks at a process and all its children again and again, in a thread.
-
-    Args:
-        pid: the first of a server's processes.
-    """
+    """Looks at a server's first process and all its children again and again, in a thread."""
 
     def __init__(self, pid: int) -> None:
         self._pid = pid
@@ -223,11 +207,7 @@ def add_target(parser: argparse.ArgumentParser) -> None:
 
 @contextlib.contextmanager
 def target(options: argparse.Namespace) -> Iterator[tuple[str, int | None, Path | None]]:
-    """Start a server, or take the one that runs; give its address, first process and log.
-
-    Args:
-        options: as `add_target` reads them; with the `pid` of a server that runs, where known.
-    """
+    """Start a server, or take the one that runs; give its address, first process and log."""
     if options.url is not None:
         yield options.url, getattr(options, "pid", None), None
         return

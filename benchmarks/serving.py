@@ -83,14 +83,7 @@ TYPICAL: Final = 500 * 404
 
 
 class Bench:
-    """What every measurement needs.
-
-    Args:
-        tag: of the bento.
-        data: the pictures' folder.
-        seconds: of every load.
-        folder: for pictures made on the way.
-    """
+    """What every measurement of a bento needs: its model, pictures of a folder, seconds a load."""
 
     def __init__(self, tag: str, data: Path, seconds: float, folder: Path) -> None:
         self.tag, self.seconds, self.folder = tag, seconds, folder
@@ -361,12 +354,9 @@ def print_tables(result: Mapping[str, Any]) -> None:
 
 
 def print_table(first: str, rows: Mapping[str, Any], columns: Mapping[str, str]) -> None:
-    """Print rows by their names, if there are any.
+    """Print rows by their names, which have the first heading, if there are any.
 
-    Args:
-        first: heading of the names.
-        rows: what was measured, by name: numbers in dictionaries of dictionaries.
-        columns: where the number of each heading is: keys, with dots between them.
+    Columns say where the number of each heading is in a row: keys, with dots between them.
     """
     cells = []
     for name, row in rows.items():
@@ -407,7 +397,6 @@ def draw(by_cores: Mapping[int, float], by_size: Mapping[float, float], target: 
     right.grid(alpha=0.3)
     for axes in (left, right):
         axes.set_ylabel("pictures a second, 8 connections")
-        axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(target, dpi=150)
 
 

@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--try", dest="recipes", action="append", help='"" is the default')
     options, more = parser.parse_known_args(argv)
     if options.recipes:
-        return cross_validate(options)
+        return cross_validate(options, more)
 
     print("           seed  best top-1  epoch  to best s  total s  pictures/s  peak MiB")
     runs = []
@@ -111,14 +111,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def cross_validate(options: argparse.Namespace) -> int:
+def cross_validate(options: argparse.Namespace, more: Sequence[str]) -> int:
     """Run every recipe on every fold, print the table and the JSON line, return the exit code."""
     os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that train
 
     def measure(recipe: str, fold: Path) -> list[dict[str, Any]]:
         with tempfile.TemporaryDirectory() as out:
             command = [*COMMANDS["antbee"], "--weights", options.weights, *shlex.split(recipe)]
-            train([*command, "--data", fold], Path(out))
+            train([*command, *more, "--data", fold], Path(out))
             return read_metrics(Path(out))
 
     results = []

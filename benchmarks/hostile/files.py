@@ -39,6 +39,7 @@ ZEROS: Final = 1_000_000_000
 MOST: Final = 9_000_000
 """Bytes that fit into a body, with what is around them."""
 
+NOISE: Final = random.Random(0).randbytes(20_000)  # noqa: S311 - bytes, not a secret
 ZIP: Final = b"PK\5\6" + bytes(18)
 """An empty one."""
 FRAME: Final = b"\xff\xc0"
@@ -120,11 +121,6 @@ def mutated(rng: random.Random, files: Sequence[bytes]) -> bytes:
     return bytes(data)
 
 
-def noise(count: int) -> bytes:
-    """Make so many random bytes, always the same."""
-    return random.Random(0).randbytes(count)  # noqa: S311 - bytes, not a secret
-
-
 def polyglots(files: Mapping[str, bytes]) -> dict[str, bytes]:
     """Make files that are two things at once of a whole picture for each format that is read."""
     page, photo, gif = b"<html><script>alert(1)</script>", files["JPEG"], files["GIF"]
@@ -135,7 +131,7 @@ def polyglots(files: Mapping[str, bytes]) -> dict[str, bytes]:
         "GIF and JavaScript": gif[:6] + b"/*" + gif[8:] + b"*/=1;alert(1)",
         "PNG and HTML": files["PNG"] + page,
         "HTML and PNG": page + files["PNG"],
-        "BMP's header on garbage": files["BMP"][:54] + noise(20_000),
+        "BMP's header on garbage": files["BMP"][:54] + NOISE,
         "BM and JavaScript": b"BM=1;alert(1);/*" + files["BMP"],
     }
     for one, other in itertools.permutations(files, 2):
@@ -150,8 +146,8 @@ def other_formats() -> dict[str, bytes]:
     # Pillow writes some of them only where it was built with what they take.
     made = {name: encode(picture, name) for name in CASES["written_formats"] if name in Image.SAVE}
     for name, head in CASES["other_formats"].items():
-        made[name] = text(head).encode("latin-1") + noise(2_000)
-    return made | {"ZIP": ZIP, "noise": noise(5_000), "zeros": bytes(5_000)}
+        made[name] = text(head).encode("latin-1") + NOISE[:2_000]
+    return made | {"ZIP": ZIP, "noise": NOISE[:5_000], "zeros": bytes(5_000)}
 
 
 @functools.cache
@@ -170,14 +166,10 @@ def chunk(name: bytes, data: bytes = b"") -> bytes:
 def png(
     *chunks: bytes, size: Size = SMALL, bits: int = 8, colours: int = 2, data: bytes | None = None
 ) -> bytes:
-    """Make a PNG with chunks before its pixels.
+    """Make a PNG with whole chunks before its pixels.
 
-    Args:
-        chunks: whole ones.
-        size: width and height, whatever `data` holds.
-        bits: of a sample.
-        colours: the colour type: 0 grey, 2 colour, 6 colour and alpha.
-        data: the pixels, deflated; by default as many zeros as there ought to be.
+    `data` are the pixels, deflated, whatever `size` says; by default as many zeros as there ought
+    to be. `bits` are of a sample, `colours` the colour type: 0 grey, 2 colour, 6 colour and alpha.
     """
     if data is None:
         row = (size[0] * bits * {0: 1, 2: 3, 6: 4}[colours] + 7) // 8 + 1

@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from hostile.answers import OffShape, outcome
+from hostile.attack import OffShape, outcome
 from tests.conftest import LABELS, encode, noise
 
 PREDICTION = {
