@@ -26,8 +26,7 @@ from training import read_metrics
 
 TRAIN: Final = Path(__file__).resolve().parents[1] / "train.py"
 DEFAULTS: Final = ("--weights", "none", "--epochs", "3", "--batch-size", "4")
-PICTURES: Final = 10
-"""Of each label and split, the first: a run takes seconds."""
+PICTURES: Final = 10  # of each label and split, the first: a run takes seconds
 TIMES: Final = ("seconds", "pictures_per_second")
 
 
@@ -86,12 +85,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             places += saved
             identical += same
 
-    summary = {
-        "rounds": options.rounds,
-        "interruptions": len(places),
-        "interrupted_mid_epoch": sum(step > 0 for _, step in places),
-        "identical": identical,
-    }
+    inside = sum(step > 0 for _, step in places)
+    summary = {"rounds": options.rounds, "interruptions": len(places)}
+    summary |= {"interrupted_mid_epoch": inside, "identical": identical}
     print("\n" + json.dumps(summary))
     return 0 if identical == options.rounds else 1
 

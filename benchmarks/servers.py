@@ -27,8 +27,7 @@ from antbee.machine import cores
 HERE: Final = Path(__file__).resolve().parent
 DROPPED: Final = ("PORT", "WEB_CONCURRENCY", "GUNICORN_CMD_ARGS", "BENTOML_CONFIG")
 """Variables by which a terminal's own settings would change the servers'."""
-INTERVAL: Final = 0.1
-"""Seconds between two looks."""
+INTERVAL: Final = 0.1  # seconds between two looks
 CHILDREN_FAULTS: Final = 10
 """Field 11 of Linux's `/proc/<pid>/stat`: page faults of children that have ended. Every process
 has some, so that a child counts however short it lives."""
@@ -43,7 +42,7 @@ class Server:
     key: str  # for the command line
     name: str  # for the tables
     command: str  # with {port}, {tag}, {workers} and {threads}; `python` is this one
-    ready: str = "/readyz"  # answers 200 once pictures can be sent
+    ready: str = "/readyz"  # answers, and not with 5xx, once pictures can be sent
     field: str | None = None  # of the form that holds the picture; None where the body is it
     workers: int = 1  # processes that answer
     threads: int = 1  # that each process uses for one picture
@@ -55,7 +54,7 @@ class Running:
 
     url: str  # where pictures are sent
     process: subprocess.Popen[bytes]  # the first of its processes
-    ready_s: float  # seconds from its start to the first 200 on its readiness route
+    ready_s: float  # seconds from its start until it is ready
     log: Path  # what it prints
 
 
@@ -76,9 +75,9 @@ FASTAPI: Final = (
 PEERS: Final = (
     Server("stock", "BentoML, torch", STOCK, threads=cores()),
     Server("tuned", "BentoML, torch, tuned", STOCK, workers=2),
-    Server("flask", "Flask, gunicorn, torch", FLASK, "/ready", "file", workers=2),
+    Server("flask", "Flask, gunicorn, torch", FLASK, "/predict", "file", workers=2),
     Server("litserve", "LitServe, torch", "python litserve_torch.py {port}", "/health", "file", 2),
-    Server("fastapi", "FastAPI, ONNX Runtime", FASTAPI, "/docs", "file"),
+    Server("fastapi", "FastAPI, ONNX Runtime", FASTAPI, "/predict", "file"),
 )
 """The first is as its documentation's first page leaves it: one process, torch's own threads. The
 others have what was fastest on two cores, of up to three processes and two threads each."""
@@ -95,22 +94,19 @@ def running(server: Server, tag: str, model: Path) -> Iterator[Running]:
         port = probe.getsockname()[1]
     said = {"tag": tag, "port": port, "workers": server.workers, "threads": server.threads}
     with tempfile.TemporaryDirectory() as folder, (Path(folder) / "log").open("wb") as log:
-        metrics = Path(folder) / "metrics"
-        metrics.mkdir()
+        (metrics := Path(folder) / "metrics").mkdir()
         environment = {name: value for name, value in os.environ.items() if name not in DROPPED}
         programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         environment |= {"PATH": programs, "BENTOML_DO_NOT_TRACK": "True"}
         environment |= {"PROMETHEUS_MULTIPROC_DIR": str(metrics), "PEER_MODEL": str(model)}
         environment |= {"PEER_WORKERS": str(server.workers), "PEER_THREADS": str(server.threads)}
-        where = HERE.parent
         if server not in OURS:
-            where = HERE / "peers"
             # torch.set_num_threads holds for the thread that calls it; some infer in others.
             environment["OMP_NUM_THREADS"] = str(server.threads)
         began = time.perf_counter()
         process = subprocess.Popen(  # noqa: S603 - the commands above
             [word.format(**said) for word in server.command.split()],
-            cwd=where,
+            cwd=HERE.parent if server in OURS else HERE / "peers",
             env=environment,
             stdout=log,
             stderr=log,
@@ -140,7 +136,7 @@ def family(pid: int) -> set[psutil.Process]:
 
 
 def memory(pid: int) -> float:
-    """Tell the megabytes of a process and all its children; what they share is counted once."""
+    """Count the megabytes of a process and all its children, once what they share."""
     used = 0
     for one in family(pid):
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -217,7 +213,7 @@ def target(options: argparse.Namespace) -> Iterator[tuple[str, int | None, Path 
 
 
 def wait_until_ready(port: int, path: str, process: subprocess.Popen[bytes]) -> bool:
-    """Wait for the first 200 on a path; False if the process ends or takes too long."""
+    """Wait for an answer below 500 on a path; False if the process ends or takes too long."""
     end = time.monotonic() + START_SECONDS
     while process.poll() is None and time.monotonic() < end:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=START_SECONDS)
@@ -226,7 +222,7 @@ def wait_until_ready(port: int, path: str, process: subprocess.Popen[bytes]) -> 
             contextlib.closing(connection),
         ):
             connection.request("GET", path)
-            if connection.getresponse().status == http.HTTPStatus.OK:
+            if connection.getresponse().status < http.HTTPStatus.INTERNAL_SERVER_ERROR:
                 return True
         time.sleep(0.01)
     return False

@@ -65,18 +65,14 @@ BURST: Final = {
     "p99 of 200 ms": "latency_ms.200.p99",
     **{f"{rank} of 429": f"latency_ms.429.{rank}" for rank in ("p50", "p99")},
 }
-BATCHES: Final = {f"batch {size}": str(size) for size in (1, 2, 4, 8)}
 EXTRAS: Final = ("bound", "overload", "many", "parts", "scaling")
 WARM_UP: Final = 64
 """Requests that do not count, over 8 connections: each worker process gets its share."""
-COMPARED: Final = 20
-"""Pictures whose labels are compared between the servers."""
+COMPARED: Final = 20  # pictures whose labels are compared between the servers
 PHOTO_MEGAPIXELS: Final = 12
 SIZES: Final = (0.2, 1, 3, 12, 24)
-OVERLOAD: Final = 4
-"""Times the requests that ours holds."""
-MANY: Final = 32
-"""Pictures in one request: as many as it may bring, by default."""
+OVERLOAD: Final = 4  # times the requests that ours holds
+MANY: Final = 32  # pictures in one request: as many as it may bring, by default
 MANY_ROUNDS: Final = 15
 TYPICAL: Final = 500 * 404
 """Pixels of the picture that stands for one of many alike; the nearest to it is taken."""
@@ -274,9 +270,8 @@ def summarise(rounds: Mapping[str, list[Any]], extras: Mapping[str, Any]) -> dic
     for key in ours:
         at_8, speed = servers[key]["8"], speeds[key]
         found = {"p99_over_p50": at_8["p99"]["median"] / at_8["p50"]["median"]}
-        for name in ("stock", "tuned"):
-            if name in speeds:
-                found[f"over_{name}_bentoml"] = speed / speeds[name]
+        for name in sorted({"stock", "tuned"} & speeds.keys()):
+            found[f"over_{name}_bentoml"] = speed / speeds[name]
         if peers:
             found["over_best_peer"] = speed / max(peers)
         if bound := result.get("bound"):
@@ -338,7 +333,8 @@ def print_tables(result: Mapping[str, Any]) -> None:
     if many:
         columns = {"ms": many["milliseconds"], "of one by one": many["ratios"]}
         print_columns(f"{many['pictures']} pictures", columns)
-    print_table("network, ms by threads", result.get("batches", {}), BATCHES)
+    batches = {f"batch {size}": str(size) for size in (1, 2, 4, 8)}
+    print_table("network, ms by threads", result.get("batches", {}), batches)
     for first, name in (("cores", "by_cores"), ("megapixels", "by_size")):
         print_columns(first, {"pictures/s": result.get(name, {})})
     if parts:

@@ -10,7 +10,6 @@ is 1 if any ended otherwise.
 """
 
 import argparse
-import contextlib
 import functools
 import itertools
 import json
@@ -43,8 +42,7 @@ OURS: Final = re.compile(rf'"{re.escape(str(REPOSITORY))}/(?!\.venv)')
 UNBORN: Final = 0.5
 """Seconds in which the interpreter may not have come to the first line of a script of ours."""
 GOOD: Final = ("started", "over", "stopped")
-PATIENCE: Final = 60
-"""Seconds after the signal; what runs then still does not end by it."""
+PATIENCE: Final = 60  # seconds after the signal; what runs then still does not end by it
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -123,9 +121,8 @@ def interrupt(
     try:
         out, err = process.communicate(timeout=PATIENCE)
     except subprocess.TimeoutExpired:
-        for one in everyone:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                one.kill()
+        for one in filter(psutil.Process.is_running, everyone):
+            one.kill()
         out, err = process.communicate()
         err += "\nstill running"
     # A server's log is on stdout.

@@ -73,6 +73,7 @@ def count(tree: Path) -> dict[str, float]:
                 lines.difference_update(range(node.lineno, (node.end_lineno or 0) + 1))
         code += len(lines)
     lengths.sort()
+    once = sum(used <= 1 for used in uses)
     benchmarks = [path.read_text("utf-8") for path in (tree / "benchmarks").rglob("*.py")]
     return {
         "Python files": len(texts),
@@ -82,9 +83,7 @@ def count(tree: Path) -> dict[str, float]:
         "lines of a function, median": lengths[len(lengths) // 2],
         "lines of a function, ninth decile": lengths[len(lengths) * 9 // 10],
         "functions whose name begins with _": len(uses),
-        "of these, named once beside their definition, in their file": sum(
-            used <= 1 for used in uses
-        ),
+        "of these, named once beside their definition, in their file": once,
         "lines of README.md": (tree / "README.md").read_text("utf-8").count("\n"),
         "lines of Python in benchmarks/": sum(text.count("\n") for text in benchmarks),
     }

@@ -39,14 +39,10 @@ from servers import Watch, add_target, target
 PATIENCE: Final = 120
 """Seconds for an answer: longer than the server's own limit, which is an answer."""
 CONNECTIONS: Final = 8
-SHOWN: Final = ("200", "400", "413", "415", "422")
-"""Statuses with a column of their own."""
-LONGEST_SIDE: Final = 1024
-"""Pixels of a heat map."""
-SETTLED: Final = 3.0
-"""Seconds after which the memory at the end is looked at."""
-MOST_FAULTS: Final = 50
-"""How many wrong answers are printed."""
+SHOWN: Final = ("200", "400", "413", "415", "422")  # statuses with a column of their own
+LONGEST_SIDE: Final = 1024  # pixels of a heat map
+SETTLED: Final = 3.0  # seconds after which the memory at the end is looked at
+MOST_FAULTS: Final = 50  # how many wrong answers are printed
 
 
 class OffShape(Exception):  # noqa: N818 - an answer's fault, not this program's
@@ -225,11 +221,9 @@ async def measure(url: str, watch: Watch | None, requests: Iterator[Request]) ->
         for kind, some in itertools.groupby(requests, lambda one: one.kind):
             say(f"{kind}, {time.perf_counter() - began:.0f} s")
             await asyncio.gather(*(attack.send_all(some) for _ in range(CONNECTIONS)))
-            kinds[kind] = {
-                "answers": dict(sorted(attack.answers[kind].items())),
-                "memory_mb": watch.lap() if watch else None,
-                "slowest": attack.slowest[kind],
-            }
+            kinds[kind] = {"answers": dict(sorted(attack.answers[kind].items()))}
+            kinds[kind]["memory_mb"] = watch.lap() if watch else None
+            kinds[kind]["slowest"] = attack.slowest[kind]
         seconds = time.perf_counter() - began
         (await http.get("/readyz")).raise_for_status()
     await asyncio.sleep(SETTLED)

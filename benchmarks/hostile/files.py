@@ -23,27 +23,21 @@ Size = tuple[int, int]
 CASES: Final[dict[str, Any]] = yaml.safe_load(Path(__file__).with_name("cases.yaml").read_bytes())
 SIDES: Final = (320, 64, 17, 1)
 """Pixels of the longer side of what is broken: small enough that thousands are quick to send."""
-HEADER: Final = 64
-"""Bytes in which a file says what it is, how large and in how many colours."""
+HEADER: Final = 64  # bytes in which a file says what it is, how large and in how many colours
 EDGES: Final = tuple(number.to_bytes(4) for number in (0, 2**32 - 1, 2**31 - 1, 2**31, 2**24))
 """Lengths and sizes at which programs go wrong, in one order of bytes or the other."""
 NAMES: Final = tuple(name.encode("latin-1") for name in CASES["names"])
 """What a length stands before or behind."""
 SMALL: Final = (64, 64)
-LARGE: Final = (10_000, 5_000)
-"""The largest picture that is accepted, by default: 50 megapixels."""
+LARGE: Final = (10_000, 5_000)  # the largest picture that is accepted, by default: 50 megapixels
 SQUARE: Final = (7_000, 7_000)
 HUGE: Final = (65_000, 65_000)
-ZEROS: Final = 1_000_000_000
-"""Bytes that a bomb unpacks to; deflate makes a thousandth of them."""
-MOST: Final = 9_000_000
-"""Bytes that fit into a body, with what is around them."""
+ZEROS: Final = 1_000_000_000  # bytes that a bomb unpacks to; deflate makes a thousandth of them
+MOST: Final = 9_000_000  # bytes that fit into a body, with what is around them
 
 NOISE: Final = random.Random(0).randbytes(20_000)  # noqa: S311 - bytes, not a secret
-ZIP: Final = b"PK\5\6" + bytes(18)
-"""An empty one."""
-FRAME: Final = b"\xff\xc0"
-"""A JPEG's segment that holds its height and width, 5 bytes behind it."""
+ZIP: Final = b"PK\5\6" + bytes(18)  # an empty one
+FRAME: Final = b"\xff\xc0"  # a JPEG's segment that holds its height and width, 5 bytes behind it
 
 _PROFILE: Final = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 _EXIF: Final = Image.Exif()

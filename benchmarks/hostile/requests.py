@@ -11,8 +11,7 @@ from typing import Final
 from hostile.files import BOMBS, CASES, mutated, other_formats, polyglots, text
 
 MEGABYTE: Final = 1_000_000
-LONGEST: Final = 10
-"""Megabytes that a body may have, by default."""
+LONGEST: Final = 10  # megabytes that a body may have, by default
 FORM: Final = "multipart/form-data; boundary=XX"
 JSON: Final = "application/json"
 RAW: Final = (None, "image/*", "image/jpeg", "application/octet-stream", "text/plain")
