@@ -11,7 +11,9 @@ status, and its own CPU time a request.
 import argparse
 import asyncio
 import base64
+import contextlib
 import functools
+import importlib
 import itertools
 import json
 import math
@@ -23,40 +25,30 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 import httptools
+import httpx
 
 PATIENCE: Final = 30.0
 """Seconds that answers may come after the last request; what comes later is lost."""
-BOUNDARY: Final = "benchmark-of-serving"
 OK: Final = 200
 
 
 @dataclass
 class Load:
-    """What the connections share: what they ask, until when, and what came of it.
+    """What the connections share: what they ask, until when, and what came of it."""
 
-    Attributes:
-        requests: whole HTTP requests, sent in turn.
-        stop: when no request is sent any more, on the clock of `time.perf_counter`.
-        limit: how many requests are sent at most.
-        patient: whether a connection that is told to retry later does.
-        answers: status, when it was asked and when answered, in seconds.
-        lost: requests that were never answered.
-    """
-
-    requests: Iterator[bytes]
-    stop: float
-    limit: float = math.inf
-    patient: bool = False
+    requests: Iterator[bytes]  # whole HTTP requests, sent in turn
+    stop: float  # when no request is sent any more, on the clock of `time.perf_counter`
+    limit: float = math.inf  # how many requests are sent at most
+    patient: bool = False  # whether a connection that is told to retry later does
+    # Status, when it was asked and when answered, in seconds.
     answers: list[tuple[int, float, float]] = field(default_factory=list)
-    lost: int = 0
+    lost: int = 0  # requests that were never answered
 
 
 class Connection(asyncio.Protocol):
-    """A keep-alive connection.
+    """A keep-alive connection that takes part in a load.
 
-    Args:
-        load: what it takes part in.
-        began: when its client wanted it, so that connecting counts as part of the first answer.
+    It began when its client wanted it, so that connecting counts as part of the first answer.
     """
 
     def __init__(self, load: Load, began: float) -> None:
@@ -126,38 +118,33 @@ def main(argv: Sequence[str] | None = None) -> int:
     pictures = [path.read_bytes() for path in options.pictures]
     if options.together == "json":
         entries = [{"data": base64.b64encode(data).decode()} for data in pictures]
-        body = json.dumps({"images": entries}).encode()
-        requests = [make_request(options.url, body, "application/json")]
+        requests = [make_request(options.url, json={"images": entries})]
     elif options.together == "form":
         requests = [make_form(options.url, pictures, "images")]
     elif options.field is not None:
         requests = [make_form(options.url, [data], options.field) for data in pictures]
     else:
-        requests = [make_request(options.url, data) for data in pictures]
-    try:
-        import uvloop  # noqa: PLC0415 - the faster loop, where there is one
-    except ImportError:
-        run = asyncio.run
-    else:
-        run = uvloop.run
+        kind = {"Content-Type": "image/jpeg"}
+        requests = [make_request(options.url, content=data, headers=kind) for data in pictures]
+    run = asyncio.run
+    with contextlib.suppress(ImportError):  # the faster loop, where there is one
+        run = importlib.import_module("uvloop").run
     print(json.dumps(run(drive(options, requests))))
     return 0
 
 
-def make_request(url: str, body: bytes, content_type: str = "image/jpeg") -> bytes:
-    """Write a request as it goes over the wire."""
-    address = urllib.parse.urlsplit(url)
-    lines = [f"POST {address.path} HTTP/1.1", f"Host: {address.netloc}"]
-    lines += [f"Content-Type: {content_type}", f"Content-Length: {len(body)}", "", ""]
-    return "\r\n".join(lines).encode() + body
+def make_request(url: str, **content: Any) -> bytes:  # noqa: ANN401 - httpx knows what they are
+    """Write a request as it goes over the wire, of what httpx makes one of."""
+    request = httpx.Request("POST", url, **content)
+    lines = [f"POST {request.url.raw_path.decode()} HTTP/1.1"]
+    lines += [f"{name}: {value}" for name, value in request.headers.items()]
+    return "\r\n".join([*lines, "", ""]).encode() + request.read()
 
 
 def make_form(url: str, pictures: Sequence[bytes], name: str) -> bytes:
     """Write a request with a form of pictures in fields of this name."""
-    head = f'\r\nContent-Disposition: form-data; name="{name}"; filename="picture.jpg"\r\n'
-    start = f"--{BOUNDARY}{head}Content-Type: image/jpeg\r\n\r\n".encode()
-    body = b"".join(start + data + b"\r\n" for data in pictures) + f"--{BOUNDARY}--\r\n".encode()
-    return make_request(url, body, f"multipart/form-data; boundary={BOUNDARY}")
+    files = [(name, ("picture.jpg", data, "image/jpeg")) for data in pictures]
+    return make_request(url, files=files)
 
 
 async def drive(options: argparse.Namespace, requests: Sequence[bytes]) -> dict[str, Any]:

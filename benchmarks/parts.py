@@ -32,10 +32,8 @@ from antbee.serving.settings import read_settings
 from load import percentiles
 
 BATCHES: Final = (1, 2, 4, 8)
-SAMPLE: Final = 32
-"""How many pictures the parts and the batches are measured on."""
-ROUNDS: Final = 5
-"""How often every part is measured; the median is taken."""
+SAMPLE: Final = 32  # how many pictures the parts and the batches are measured on
+ROUNDS: Final = 5  # how often every part is measured; the median is taken
 WARM_UP: Final = 30
 
 

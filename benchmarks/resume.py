@@ -20,15 +20,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import psutil
-
 from antbee.training.checkpoint import load_checkpoint
+from servers import family
 from training import read_metrics
 
 TRAIN: Final = Path(__file__).resolve().parents[1] / "train.py"
 DEFAULTS: Final = ("--weights", "none", "--epochs", "3", "--batch-size", "4")
-PICTURES: Final = 10
-"""Of each label and split, the first: a run takes seconds."""
+PICTURES: Final = 10  # of each label and split, the first: a run takes seconds
 TIMES: Final = ("seconds", "pictures_per_second")
 
 
@@ -71,11 +69,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             for moment in moments:
                 process, last = start(command)
                 time.sleep(moment)
-                # torchrun passes on what it is told, but for this.
-                workers = psutil.Process(process.pid).children() if kind == signal.SIGKILL else []
-                process.send_signal(kind)
-                for worker in workers:
-                    worker.kill()
+                # torchrun passes on what it is told, but for SIGKILL.
+                everyone = family(process.pid) if kind == signal.SIGKILL else [process]
+                for one in everyone:
+                    one.send_signal(kind)
                 process.communicate()
                 state = load_checkpoint(last)
                 saved.append((state.position.epoch, state.position.step))
@@ -88,12 +85,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             places += saved
             identical += same
 
-    summary = {
-        "rounds": options.rounds,
-        "interruptions": len(places),
-        "interrupted_mid_epoch": sum(step > 0 for _, step in places),
-        "identical": identical,
-    }
+    inside = sum(step > 0 for _, step in places)
+    summary = {"rounds": options.rounds, "interruptions": len(places)}
+    summary |= {"interrupted_mid_epoch": inside, "identical": identical}
     print("\n" + json.dumps(summary))
     return 0 if identical == options.rounds else 1
 

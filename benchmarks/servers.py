@@ -1,122 +1,83 @@
-"""The servers that are compared, the model that they serve, and the pictures that they are sent.
+"""The servers that are compared: how they are started, watched and stopped.
 
-Each is started in a process group of its own on a free port, and stopped by that group.
+Each is started in a process group of its own on a free port, and stopped by that group. While it
+works its processes are watched: their memory, and whether any comes or goes.
 """
 
 import argparse
 import contextlib
 import http.client
 import os
-import random
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import bentoml
-from bentoml.exceptions import BentoMLException
-from PIL import Image
+import psutil
 
 from antbee.machine import cores
 
 HERE: Final = Path(__file__).resolve().parent
 DROPPED: Final = ("PORT", "WEB_CONCURRENCY", "GUNICORN_CMD_ARGS", "BENTOML_CONFIG")
 """Variables by which a terminal's own settings would change the servers'."""
+INTERVAL: Final = 0.1  # seconds between two looks
+CHILDREN_FAULTS: Final = 10
+"""Field 11 of Linux's `/proc/<pid>/stat`: page faults of children that have ended. Every process
+has some, so that a child counts however short it lives."""
 START_SECONDS: Final = 120
 STOP_SECONDS: Final = 15
-TYPICAL: Final = 500 * 404
-"""Pixels of the picture that stands for one of many alike; the nearest to it is taken."""
 
 
 @dataclass(frozen=True)
 class Server:
-    """A server, and the setting that it runs with.
+    """A server, and the setting that it runs with."""
 
-    Attributes:
-        key: for the command line.
-        name: for the tables.
-        command: its words, with `{port}`, `{tag}`, `{workers}` and `{threads}`; `python` is this
-            one.
-        ready: the path that answers 200 once pictures can be sent.
-        field: of the form that holds the picture; None where the body is the picture.
-        folder: where it runs.
-        workers: processes that answer.
-        threads: that each process uses for one picture.
-    """
-
-    key: str
-    name: str
-    command: str
-    ready: str = "/readyz"
-    field: str | None = None
-    folder: Path = HERE / "peers"
-    workers: int = 1
-    threads: int = 1
+    key: str  # for the command line
+    name: str  # for the tables
+    command: str  # with {port}, {tag}, {workers} and {threads}; `python` is this one
+    ready: str = "/readyz"  # answers, and not with 5xx, once pictures can be sent
+    field: str | None = None  # of the form that holds the picture; None where the body is it
+    workers: int = 1  # processes that answer
+    threads: int = 1  # that each process uses for one picture
 
 
 @dataclass(frozen=True)
 class Running:
-    """A server that answers.
+    """A server that answers."""
 
-    Attributes:
-        url: where pictures are sent.
-        process: the first of its processes.
-        ready_s: seconds from its start to the first 200 on its readiness route.
-        log: what it prints.
-    """
-
-    url: str
-    process: subprocess.Popen[bytes]
-    ready_s: float
-    log: Path
+    url: str  # where pictures are sent
+    process: subprocess.Popen[bytes]  # the first of its processes
+    ready_s: float  # seconds from its start until it is ready
+    log: Path  # what it prints
 
 
 ADDRESS: Final = "--host 127.0.0.1 --port {port}"
+GUNICORN: Final = (
+    "env PORT={port} GUNICORN_CMD_ARGS=--bind=127.0.0.1:{port} WEB_CONCURRENCY={workers} "
+    "sh heroku/serve-gunicorn {tag}"
+)
 OURS: Final = (
-    Server(
-        "bentoml",
-        "antbee, bentoml serve",
-        f"python -m bentoml serve {{tag}} {ADDRESS}",
-        folder=HERE.parent,
-    ),
-    Server(
-        "gunicorn",
-        "antbee, gunicorn",
-        "env PORT={port} GUNICORN_CMD_ARGS=--bind=127.0.0.1:{port} WEB_CONCURRENCY={workers} "
-        "sh heroku/serve-gunicorn {tag}",
-        folder=HERE.parent,
-    ),
+    Server("bentoml", "antbee, bentoml serve", f"python -m bentoml serve {{tag}} {ADDRESS}"),
+    Server("gunicorn", "antbee, gunicorn", GUNICORN),
 )
 STOCK: Final = f"python -m bentoml serve stock_bentoml:Stock {ADDRESS}"
+FLASK: Final = "python -m gunicorn --workers {workers} --bind 127.0.0.1:{port} flask_torch:app"
+FASTAPI: Final = (
+    f"python -m uvicorn fastapi_onnx:app {ADDRESS} --workers {{workers}} --no-access-log"
+)
 PEERS: Final = (
     Server("stock", "BentoML, torch", STOCK, threads=cores()),
     Server("tuned", "BentoML, torch, tuned", STOCK, workers=2),
-    Server(
-        "flask",
-        "Flask, gunicorn, torch",
-        "python -m gunicorn --workers {workers} --bind 127.0.0.1:{port} flask_torch:app",
-        *("/ready", "file"),
-        workers=2,
-    ),
-    Server(
-        "litserve",
-        "LitServe, torch",
-        "python litserve_torch.py {port}",
-        *("/health", "file"),
-        workers=2,
-    ),
-    Server(
-        "fastapi",
-        "FastAPI, ONNX Runtime",
-        f"python -m uvicorn fastapi_onnx:app {ADDRESS} --workers {{workers}} --no-access-log",
-        *("/ready", "file"),
-    ),
+    Server("flask", "Flask, gunicorn, torch", FLASK, "/predict", "file", workers=2),
+    Server("litserve", "LitServe, torch", "python litserve_torch.py {port}", "/health", "file", 2),
+    Server("fastapi", "FastAPI, ONNX Runtime", FASTAPI, "/predict", "file"),
 )
 """The first is as its documentation's first page leaves it: one process, torch's own threads. The
 others have what was fastest on two cores, of up to three processes and two threads each."""
@@ -124,12 +85,7 @@ others have what was fastest on two cores, of up to three processes and two thre
 
 @contextlib.contextmanager
 def running(server: Server, tag: str, model: Path) -> Iterator[Running]:
-    """Start a server, wait until it is ready, and stop it at the end.
-
-    Args:
-        server: which one.
-        tag: the bento that ours serve.
-        model: the packed model's folder that the peers read.
+    """Start a server, wait until it is ready, and stop it; ours serve a bento, peers a model.
 
     Raises:
         SystemExit: it did not start; with the end of what it printed.
@@ -137,26 +93,20 @@ def running(server: Server, tag: str, model: Path) -> Iterator[Running]:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     said = {"tag": tag, "port": port, "workers": server.workers, "threads": server.threads}
-    program = Path(sys.executable)
     with tempfile.TemporaryDirectory() as folder, (Path(folder) / "log").open("wb") as log:
-        metrics = Path(folder) / "metrics"
-        metrics.mkdir()
+        (metrics := Path(folder) / "metrics").mkdir()
         environment = {name: value for name, value in os.environ.items() if name not in DROPPED}
-        environment |= {
-            "PATH": f"{program.parent}{os.pathsep}{os.environ['PATH']}",
-            "BENTOML_DO_NOT_TRACK": "True",
-            "PROMETHEUS_MULTIPROC_DIR": str(metrics),
-            "PEER_MODEL": str(model),
-            "PEER_WORKERS": str(server.workers),
-            "PEER_THREADS": str(server.threads),
-        }
+        programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        environment |= {"PATH": programs, "BENTOML_DO_NOT_TRACK": "True"}
+        environment |= {"PROMETHEUS_MULTIPROC_DIR": str(metrics), "PEER_MODEL": str(model)}
+        environment |= {"PEER_WORKERS": str(server.workers), "PEER_THREADS": str(server.threads)}
         if server not in OURS:
             # torch.set_num_threads holds for the thread that calls it; some infer in others.
             environment["OMP_NUM_THREADS"] = str(server.threads)
         began = time.perf_counter()
         process = subprocess.Popen(  # noqa: S603 - the commands above
             [word.format(**said) for word in server.command.split()],
-            cwd=server.folder,
+            cwd=HERE.parent if server in OURS else HERE / "peers",
             env=environment,
             stdout=log,
             stderr=log,
@@ -177,6 +127,72 @@ def running(server: Server, tag: str, model: Path) -> Iterator[Running]:
             process.wait()
 
 
+def family(pid: int) -> set[psutil.Process]:
+    """Find a process and all its children; psutil tells apart those that had the same number."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        first = psutil.Process(pid)
+        return {first, *first.children(recursive=True)}
+    return set()
+
+
+def memory(pid: int) -> float:
+    """Count the megabytes of a process and all its children, once what they share."""
+    used = 0
+    for one in family(pid):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            used += one.memory_full_info().pss
+    return used / 1e6
+
+
+def children_faults(pid: int) -> int:
+    """Count the page faults of all ended children of a process and its children."""
+    faults = 0
+    for one in family(pid):
+        with contextlib.suppress(OSError):
+            # The second field, a name in parentheses, may hold spaces.
+            fields = Path(f"/proc/{one.pid}/stat").read_text().rpartition(")")[2].split()
+            faults += int(fields[CHILDREN_FAULTS - 2])
+    return faults
+
+
+class Watch(contextlib.AbstractContextManager["Watch"]):
+    """Looks at a server's first process and all its children again and again, in a thread."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._before = family(pid)
+        self._seen = set(self._before)
+        self._faults = children_faults(pid)
+        self._peak = memory(pid)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._look_again, name="watch")
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        """End."""
+        self._stop.set()
+        self._thread.join()
+
+    def lap(self) -> tuple[float, float]:
+        """Tell the most memory since the last lap, and the memory now."""
+        now = memory(self._pid)
+        peak, self._peak = max(self._peak, now), now
+        return peak, now
+
+    def came(self) -> int:
+        """Count the processes that were not there at the beginning."""
+        return len(self._seen - self._before) + (children_faults(self._pid) > self._faults)
+
+    def went(self) -> int:
+        """Count the processes that were there at the beginning and are no more."""
+        return len(self._before - family(self._pid))
+
+    def _look_again(self) -> None:
+        while not self._stop.wait(INTERVAL):
+            self._seen |= family(self._pid)
+            self._peak = max(self._peak, memory(self._pid))
+
+
 def add_target(parser: argparse.ArgumentParser) -> None:
     """Let a command take a bento to serve, or the address of a server that runs."""
     what = parser.add_mutually_exclusive_group(required=True)
@@ -187,11 +203,7 @@ def add_target(parser: argparse.ArgumentParser) -> None:
 
 @contextlib.contextmanager
 def target(options: argparse.Namespace) -> Iterator[tuple[str, int | None, Path | None]]:
-    """Start a server, or take the one that runs; give its address, first process and log.
-
-    Args:
-        options: as `add_target` reads them; with the `pid` of a server that runs, where known.
-    """
+    """Start a server, or take the one that runs; give its address, first process and log."""
     if options.url is not None:
         yield options.url, getattr(options, "pid", None), None
         return
@@ -201,58 +213,16 @@ def target(options: argparse.Namespace) -> Iterator[tuple[str, int | None, Path 
 
 
 def wait_until_ready(port: int, path: str, process: subprocess.Popen[bytes]) -> bool:
-    """Wait for the first 200 on a path; False if the process ends or takes too long."""
+    """Wait for an answer below 500 on a path; False if the process ends or takes too long."""
     end = time.monotonic() + START_SECONDS
     while process.poll() is None and time.monotonic() < end:
-        with contextlib.suppress(OSError, http.client.HTTPException):
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=START_SECONDS)
-            with contextlib.closing(connection):
-                connection.request("GET", path)
-                if connection.getresponse().status == http.HTTPStatus.OK:
-                    return True
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=START_SECONDS)
+        with (
+            contextlib.suppress(OSError, http.client.HTTPException),
+            contextlib.closing(connection),
+        ):
+            connection.request("GET", path)
+            if connection.getresponse().status < http.HTTPStatus.INTERNAL_SERVER_ERROR:
+                return True
         time.sleep(0.01)
     return False
-
-
-def find_model(tag: str) -> Path:
-    """Find the packed model that a bento serves.
-
-    Raises:
-        SystemExit: there is no such bento, or its model is gone.
-    """
-    try:
-        name = str(bentoml.bentos.get(tag).info.args["model"])
-        return Path(bentoml.models.get(name).path)
-    except (BentoMLException, KeyError) as error:
-        raise SystemExit(f"error: no bento {tag}: run save_to_bento.py first ({error})") from error
-
-
-def find_mixed(data: Path) -> list[Path]:
-    """List the validation photographs in an order that is shuffled, and always the same.
-
-    Raises:
-        SystemExit: there are none.
-    """
-    pictures = sorted((data / "val").glob("*/[!.]*.jp*g"))
-    if not pictures:
-        raise SystemExit(f"error: no JPEG in {data}/val/<label>/: run get_data.sh first")
-    random.Random(0).shuffle(pictures)  # noqa: S311 - an order, not a secret
-    return pictures
-
-
-def nearest(pictures: Sequence[Path]) -> Path:
-    """Pick the picture of the most typical size."""
-    distances = {}
-    for path in pictures:
-        with Image.open(path) as image:
-            distances[path] = abs(image.width * image.height - TYPICAL)
-    return min(pictures, key=distances.__getitem__)
-
-
-def enlarge(source: Path, target: Path, megapixels: float) -> Path:
-    """Write a picture of so many megapixels, 4 to 3, as a camera would: JPEG, quality 90."""
-    height = round((megapixels * 1e6 * 3 / 4) ** 0.5)
-    with Image.open(source) as image:
-        large = image.convert("RGB").resize((height * 4 // 3, height), Image.Resampling.BICUBIC)
-    large.save(target, quality=90)
-    return target

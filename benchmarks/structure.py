@@ -29,23 +29,6 @@ from typing import Final
 from PIL import Image
 
 OURS: Final = ("antbee", "service.py", "train.py", "save_to_bento.py")
-MEANINGS: Final = {
-    "files": "Python files",
-    "lines": "lines",
-    "code_lines": "lines without blanks, comments and docstrings",
-    "functions_per_100": "functions in 100 code lines",
-    "function_median": "lines of a function, median",
-    "function_p90": "lines of a function, ninth decile",
-    "private": "functions whose name begins with _",
-    "private_once": "of these, named once beside their definition, in their file",
-    "readme_lines": "lines of README.md",
-    "benchmark_lines": "lines of Python in benchmarks/",
-    "training_files": "files with a function that one training calls, once all is imported",
-    "predict_files": "files with a function that one warm POST /predict calls",
-    "predict_calls": "functions of ours that it calls",
-    "predict_changes": "times that the next one is in another file",
-    "predict_before_decoding": "functions of ours that it calls before Pillow opens the picture",
-}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -65,8 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         command = [str(python if python.exists() else sys.executable), __file__, "--trace", folder]
         output = subprocess.check_output(command, cwd=tree, env=os.environ | own, text=True)  # noqa: S603 - this file
     result = count(tree) | json.loads(output.splitlines()[-1])
-    for name, meaning in MEANINGS.items():
-        print(f"{meaning:66} {result[name]:>6}")
+    for meaning, number in result.items():
+        print(f"{meaning:66} {number:>6}")
     print("\n" + json.dumps(result))
     return 0
 
@@ -90,18 +73,19 @@ def count(tree: Path) -> dict[str, float]:
                 lines.difference_update(range(node.lineno, (node.end_lineno or 0) + 1))
         code += len(lines)
     lengths.sort()
+    once = sum(used <= 1 for used in uses)
     benchmarks = [path.read_text("utf-8") for path in (tree / "benchmarks").rglob("*.py")]
     return {
-        "files": len(texts),
+        "Python files": len(texts),
         "lines": sum(text.count("\n") for text in texts),
-        "code_lines": code,
-        "functions_per_100": round(100 * len(lengths) / code, 1),
-        "function_median": lengths[len(lengths) // 2],
-        "function_p90": lengths[len(lengths) * 9 // 10],
-        "private": len(uses),
-        "private_once": sum(used <= 1 for used in uses),
-        "readme_lines": (tree / "README.md").read_text("utf-8").count("\n"),
-        "benchmark_lines": sum(text.count("\n") for text in benchmarks),
+        "lines without blanks, comments and docstrings": code,
+        "functions in 100 code lines": round(100 * len(lengths) / code, 1),
+        "lines of a function, median": lengths[len(lengths) // 2],
+        "lines of a function, ninth decile": lengths[len(lengths) * 9 // 10],
+        "functions whose name begins with _": len(uses),
+        "of these, named once beside their definition, in their file": once,
+        "lines of README.md": (tree / "README.md").read_text("utf-8").count("\n"),
+        "lines of Python in benchmarks/": sum(text.count("\n") for text in benchmarks),
     }
 
 
@@ -134,6 +118,16 @@ class Calls:
         return self._files
 
 
+def draw_noise(folder: Path, count: int, size: tuple[int, int]) -> None:
+    """Draw pictures of noise that can be trained on: so many of two labels in each split."""
+    noise = random.Random(0)  # noqa: S311 - pictures, not secrets
+    for place in ("train/a", "train/b", "val/a", "val/b"):
+        (folder / place).mkdir(parents=True)
+        for number in range(count):
+            picture = Image.frombytes("RGB", size, noise.randbytes(size[0] * size[1] * 3))
+            picture.save(folder / place / f"{number}.jpg")
+
+
 def trace(folder: Path) -> dict[str, int]:
     """Train, pack and predict with the tree that this process runs in."""
     import bentoml  # noqa: PLC0415 - these four are the tree's
@@ -142,12 +136,7 @@ def trace(folder: Path) -> dict[str, int]:
     import save_to_bento  # noqa: PLC0415
     import train  # noqa: PLC0415
 
-    noise = random.Random(0)  # noqa: S311 - pictures, not secrets
-    for split, label in itertools.product(("train", "val"), ("one", "other")):
-        (folder / split / label).mkdir(parents=True)
-        for number in range(8):
-            picture = Image.frombytes("RGB", (32, 24), noise.randbytes(32 * 24 * 3))
-            picture.save(folder / split / label / f"{number}.jpg")
+    draw_noise(folder, 8, (32, 24))
     calls, data = Calls(), ["--data", str(folder)]
     words = [*data, "--out", str(folder / "runs"), "--weights", "none", "--epochs", "1"]
     training = calls.during(lambda: train.main([*words, "--bento", "no"]))
@@ -160,11 +149,17 @@ def trace(folder: Path) -> dict[str, int]:
         files = calls.during(lambda: client.post("/predict", content=photo).raise_for_status())
     ours = [file for file in files if file != Image.__file__]
     return {
-        "training_files": len({*training} - {Image.__file__}),
-        "predict_files": len(set(ours)),
-        "predict_calls": len(ours),
-        "predict_changes": sum(one != other for one, other in itertools.pairwise(ours)),
-        "predict_before_decoding": files.index(Image.__file__),
+        "files with a function that one training calls, once all is imported": len(
+            {*training} - {Image.__file__}
+        ),
+        "files with a function that one warm POST /predict calls": len(set(ours)),
+        "functions of ours that it calls": len(ours),
+        "times that the next one is in another file": sum(
+            one != other for one, other in itertools.pairwise(ours)
+        ),
+        "functions of ours that it calls before Pillow opens the picture": files.index(
+            Image.__file__
+        ),
     }
 
 

@@ -15,53 +15,127 @@ processes ended or got a child.
 import argparse
 import asyncio
 import contextlib
+import io
 import itertools
 import json
+import math
 import time
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
+from urllib.parse import unquote
 
 import httpx
+from PIL import Image
+from pydantic import BaseModel, Field, ValidationError
 
 from antbee.command import say, table
-from hostile.answers import OffShape, outcome
+from antbee.errors import STATUS
 from hostile.files import originals
 from hostile.requests import LONGEST, MEGABYTE, PARTS, Request, all_requests
-from servers import add_target, target
-from watch import Watch
+from servers import Watch, add_target, target
 
 PATIENCE: Final = 120
 """Seconds for an answer: longer than the server's own limit, which is an answer."""
 CONNECTIONS: Final = 8
-SHOWN: Final = ("200", "400", "413", "415", "422")
-"""Statuses with a column of their own."""
-SETTLED: Final = 3.0
-"""Seconds after which the memory at the end is looked at."""
-MOST_FAULTS: Final = 50
-"""How many wrong answers are printed."""
+SHOWN: Final = ("200", "400", "413", "415", "422")  # statuses with a column of their own
+LONGEST_SIDE: Final = 1024  # pixels of a heat map
+SETTLED: Final = 3.0  # seconds after which the memory at the end is looked at
+MOST_FAULTS: Final = 50  # how many wrong answers are printed
+
+
+class OffShape(Exception):  # noqa: N818 - an answer's fault, not this program's
+    """An answer that no client can be expected to understand."""
+
+
+class Exact(BaseModel, extra="forbid", strict=True, allow_inf_nan=False):
+    """An object with these fields and no others."""
+
+
+class Prediction(Exact):
+    """What a picture shows."""
+
+    label: str
+    probability: float
+    probabilities: dict[str, float]
+    model: str
+
+
+class Reason(Exact):
+    """Why there is no prediction."""
+
+    code: str
+    message: str = Field(min_length=1)
+
+
+class Failure(Exact):
+    """What comes instead of a prediction."""
+
+    error: Reason
+
+
+class Several(Exact):
+    """What several pictures show."""
+
+    images: list[Prediction | Failure] = Field(min_length=1)
+
+
+def outcome(answer: httpx.Response, path: str, labels: Collection[str]) -> str:
+    """Name the answer of a model with these labels to a POST to a path.
+
+    Returns:
+        `ok`, an error's code, `some failed`, or `some timed out`.
+
+    Raises:
+        OffShape: it is not what the documentation promises.
+    """
+    ok, content_type = answer.status_code == httpx.codes.OK, answer.headers.get("content-type")
+    if ok and path.startswith("/explain"):
+        label, probability = (answer.headers.get(f"x-{name}") for name in ("label", "probability"))
+        try:
+            with Image.open(io.BytesIO(answer.content), formats=("PNG",)) as image:
+                image.load()
+            good = unquote(label) in labels and 0 <= float(probability) <= 1
+        except Exception as error:
+            raise OffShape(f"a heat map that cannot be read: {error}") from error
+        if not good or content_type != "image/png" or max(image.size) > LONGEST_SIDE:
+            raise OffShape(f"{content_type} of {image.size}, {label} at {probability}")
+        return "ok"
+    if content_type != "application/json":
+        raise OffShape(f"Content-Type {content_type}: {answer.content[:100]!r}")
+    shape = Failure if not ok else Several if path == "/v1/predict" else Prediction
+    try:
+        content = shape.model_validate_json(answer.content)
+    except ValidationError as error:
+        raise OffShape(f"not a {shape.__name__}: {answer.content[:200]!r}") from error
+    entries = content.images if isinstance(content, Several) else [content]
+    codes = {entry.error.code for entry in entries if isinstance(entry, Failure)}
+    statuses = {STATUS.get(code) for code in codes}
+    if None in statuses or (not ok and statuses != {answer.status_code}):
+        raise OffShape(f"{codes} with status {answer.status_code}")
+    for one in (entry for entry in entries if isinstance(entry, Prediction)):
+        shares = one.probabilities
+        if set(shares) != set(labels) or not math.isclose(sum(shares.values()), 1, rel_tol=1e-3):
+            raise OffShape(f"probabilities that are none: {shares}")
+        if not one.probability == shares.get(one.label) == max(shares.values()):
+            raise OffShape(f"a label that is not the most probable one: {str(one)[:200]}")
+    if not ok:
+        return codes.pop()
+    return "some timed out" if "timeout" in codes else "some failed" if codes else "ok"
 
 
 @dataclass
 class Attack:
-    """Sends requests and counts the answers.
+    """Sends requests and counts the answers."""
 
-    Attributes:
-        http: with the server's address.
-        labels: of the model that answers.
-        answers: by kind of request, how often each status and code came.
-        slowest: the longest answer to each kind, in seconds, and what was asked.
-        faults: what was wrong, one line each.
-        retried: how often a request was told to come back later.
-    """
-
-    http: httpx.AsyncClient
-    labels: Sequence[str]
+    http: httpx.AsyncClient  # with the server's address
+    labels: Sequence[str]  # of the model that answers
+    # By kind of request: how often each answer came, and the longest, in seconds, to what.
     answers: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     slowest: dict[str, tuple[float, str]] = field(default_factory=dict)
-    faults: list[str] = field(default_factory=list)
-    retried: int = 0
+    faults: list[str] = field(default_factory=list)  # what was wrong, one line each
+    retried: int = 0  # how often a request was told to come back later
     making: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def send_all(self, requests: Iterator[Request]) -> None:
@@ -147,23 +221,15 @@ async def measure(url: str, watch: Watch | None, requests: Iterator[Request]) ->
         for kind, some in itertools.groupby(requests, lambda one: one.kind):
             say(f"{kind}, {time.perf_counter() - began:.0f} s")
             await asyncio.gather(*(attack.send_all(some) for _ in range(CONNECTIONS)))
-            kinds[kind] = {
-                "answers": dict(sorted(attack.answers[kind].items())),
-                "memory_mb": watch.lap() if watch else None,
-                "slowest": attack.slowest[kind],
-            }
+            kinds[kind] = {"answers": dict(sorted(attack.answers[kind].items()))}
+            kinds[kind]["memory_mb"] = watch.lap() if watch else None
+            kinds[kind]["slowest"] = attack.slowest[kind]
         seconds = time.perf_counter() - began
         (await http.get("/readyz")).raise_for_status()
     await asyncio.sleep(SETTLED)
     total = sum(attack.answers.values(), Counter[str]())
-    result = {
-        "requests": total.total(),
-        "seconds": seconds,
-        "answers": dict(sorted(total.items())),
-        "retried": attack.retried,
-        "faults": attack.faults,
-        "kinds": kinds,
-    }
+    result = {"requests": total.total(), "seconds": seconds, "answers": dict(sorted(total.items()))}
+    result |= {"retried": attack.retried, "faults": attack.faults, "kinds": kinds}
     if watch:
         result["memory_mb"] = {"before": before, "after": watch.lap()[1]}
         result |= {"children": watch.came(), "ended": watch.went()}
@@ -177,12 +243,11 @@ def print_tables(result: dict[str, Any]) -> None:
         by_status = Counter[str]()
         for name, count in found["answers"].items():
             by_status[name[:3] if name[:3] in SHOWN else "other"] += count
-        counts = [str(by_status[status] or "") for status in (*SHOWN, "other")]
+        counts = [by_status[status] or "" for status in (*SHOWN, "other")]
         memory = [f"{value:.0f}" for value in found["memory_mb"] or ()] or ["", ""]
-        slowest = f"{found['slowest'][0]:.1f}"
-        rows.append([kind, str(by_status.total()), *counts, slowest, *memory])
+        rows.append([kind, by_status.total(), *counts, f"{found['slowest'][0]:.1f}", *memory])
     head = ["kind", "requests", *SHOWN, "other", "slowest s", "peak MB", "end MB"]
     print(table(head, rows) + "\n")
-    print(table(["answer", "requests"], [[one, str(n)] for one, n in result["answers"].items()]))
+    print(table(["answer", "requests"], result["answers"].items()))
     for fault in result["faults"][:MOST_FAULTS]:
         print(f"wrong: {fault}")

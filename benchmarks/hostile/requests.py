@@ -11,8 +11,7 @@ from typing import Final
 from hostile.files import BOMBS, CASES, mutated, other_formats, polyglots, text
 
 MEGABYTE: Final = 1_000_000
-LONGEST: Final = 10
-"""Megabytes that a body may have, by default."""
+LONGEST: Final = 10  # megabytes that a body may have, by default
 FORM: Final = "multipart/form-data; boundary=XX"
 JSON: Final = "application/json"
 RAW: Final = (None, "image/*", "image/jpeg", "application/octet-stream", "text/plain")
@@ -20,42 +19,22 @@ PATHS: Final = ("/predict", "/v1/predict", "/explain")
 END: Final = b"--XX--\r\n"
 FIELD: Final = b'--XX\r\nContent-Disposition: form-data; name="a"\r\n\r\n'
 PARTS: Final = (
-    *(
-        "mutated",
-        "cut",
-        "bombs",
-        "polyglots",
-        "formats",
-        "lengths",
-        "types",
-        "queries",
-        "json",
-        "forms",
-    ),
+    *("mutated", "cut", "bombs", "polyglots", "formats"),
+    *("lengths", "types", "queries", "json", "forms"),
 )
 
 
 @dataclass(frozen=True)
 class Request:
-    """One request.
+    """One request."""
 
-    Attributes:
-        kind: the line of the table that it counts in.
-        what: tells it from the others of its kind.
-        body: its bytes.
-        content_type: None for none.
-        path: where it is sent.
-        repeat: how often the body is sent, one after the other.
-        chunked: whether it is sent without saying how long it is.
-    """
-
-    kind: str
-    what: str
+    kind: str  # the line of the table that it counts in
+    what: str  # tells it from the others of its kind
     body: bytes
     content_type: str | None = None
     path: str = "/predict"
-    repeat: int = 1
-    chunked: bool = False
+    repeat: int = 1  # how often the body is sent, one after the other
+    chunked: bool = False  # whether it is sent without saying how long it is
 
 
 def all_requests(
@@ -70,8 +49,8 @@ def all_requests(
     """
     whole = {name: several[0] for name, several in files.items()}
     good = whole["JPEG"]
-    queries = map(text, CASES["queries"])
     types = (None, *map(text, CASES["content_types"]))
+    queries = map(text, CASES["queries"])
     several = json.dumps({"images": [coded(good)]}).encode()
     bodies = (good, form(good), several, b"image=" + good[:300], b"an ant", b"{", b"null", b"\0")
     forms = _typed("form", map(text, CASES["form_types"]), [form(good)])
@@ -105,18 +84,17 @@ def coded(data: bytes) -> dict[str, str]:
 def _mutated(files: Mapping[str, Sequence[bytes]], count: int, seed: int) -> Iterator[Request]:
     good = files["JPEG"][0]
     small = coded(good[:100])
-    bodies = {
-        FORM: [form(good), form(good, good), form(b"x")],
-        JSON: [json.dumps(one).encode() for one in (small, {"images": [small] * 3}, {"url": "x"})],
-    }
+    values = (small, {"images": [small] * 3}, {"url": "x"})
+    forms = [form(good), form(good, good), form(b"x")]
+    bodies = {FORM: forms, JSON: [json.dumps(value).encode() for value in values]}
     for name, several in {**files, **bodies}.items():
+        kind = f"mutated {name.partition(';')[0]}"
         for number in range(count // (10 if name in bodies else len(files))):
-            rng = random.Random(f"{seed}/{name}/{number}")  # noqa: S311 - no secret
-            data, kind = mutated(rng, several), f"mutated {name.partition(';')[0]}"
+            data = mutated(random.Random(f"{seed}/{name}/{number}"), several)  # noqa: S311 - no secret
             if name in bodies:
                 yield Request(kind, f"{number}", data, name, PATHS[number % len(PATHS)])
             else:
-                yield _sent(kind, f"{number}", data, number, several[0])
+                yield _sent(kind, f"{number}", data, number, good)
 
 
 def _cut(files: Mapping[str, Sequence[bytes]], count: int, seed: int) -> Iterator[Request]:

@@ -28,12 +28,6 @@ session = onnxruntime.InferenceSession(
 app = FastAPI()
 
 
-@app.get("/ready")
-async def ready() -> dict[str, bool]:
-    """Answer that the network is loaded."""
-    return {"ready": True}
-
-
 @app.post("/predict")
 def predict(file: Annotated[bytes, File()]) -> dict[str, Any]:
     """Classify the picture in the form's field `file`; FastAPI runs this in a thread."""

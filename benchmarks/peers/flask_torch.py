@@ -14,12 +14,6 @@ app = Flask(__name__)
 network = load_network()
 
 
-@app.get("/ready")
-def ready() -> dict[str, bool]:
-    """Answer that the network is loaded."""
-    return {"ready": True}
-
-
 @app.post("/predict")
 def predict() -> dict[str, Any]:
     """Classify the picture in the form's field `file`."""

@@ -63,11 +63,12 @@ def test_an_answer_counts_once_it_is_whole(
 
 def test_a_request_holds_the_picture() -> None:
     """The body is the picture, and its length is said."""
-    head, _, body = make_request("http://127.0.0.1:1/predict", b"picture").partition(b"\r\n\r\n")
+    request = make_request("http://127.0.0.1:1/predict", content=b"picture")
+    head, _, body = request.partition(b"\r\n\r\n")
 
     assert body == b"picture"
     assert head.startswith(b"POST /predict HTTP/1.1\r\n")
-    assert b"Content-Length: 7" in head
+    assert b"content-length: 7" in head.lower()
 
 
 def test_a_form_holds_every_picture() -> None:

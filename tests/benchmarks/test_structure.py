@@ -34,14 +34,14 @@ def test_a_tree_is_counted(tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text("one\n")
 
     assert count(tmp_path) == {
-        "files": 2,
+        "Python files": 2,
         "lines": 18,
-        "code_lines": 10,
-        "functions_per_100": 30.0,
-        "function_median": 3,
-        "function_p90": 5,
-        "private": 2,
-        "private_once": 1,
-        "readme_lines": 1,
-        "benchmark_lines": 2,
+        "lines without blanks, comments and docstrings": 10,
+        "functions in 100 code lines": 30.0,
+        "lines of a function, median": 3,
+        "lines of a function, ninth decile": 5,
+        "functions whose name begins with _": 2,
+        "of these, named once beside their definition, in their file": 1,
+        "lines of README.md": 1,
+        "lines of Python in benchmarks/": 2,
     }

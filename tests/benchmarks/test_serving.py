@@ -2,7 +2,7 @@
 
 import pytest
 
-from report import print_table, spread
+from serving import print_table, spread
 
 
 def test_spread_is_the_median_between_the_extremes() -> None:

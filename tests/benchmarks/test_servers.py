@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from watch import Watch
+from servers import Watch
 
 
 @pytest.mark.parametrize("seconds", [0, 1])
