@@ -17,7 +17,11 @@ import pytest
 
 from tests.conftest import KEY, REPOSITORY, Server, StartServer
 
-pytestmark = pytest.mark.xdist_group("server")
+pytestmark = [
+    pytest.mark.xdist_group("server"),
+    # BentoML's, as it is imported.
+    pytest.mark.filterwarnings("ignore:GitWildMatchPattern:DeprecationWarning"),
+]
 
 CONFIG: Final = """
 services:
@@ -120,7 +124,7 @@ def test_task_of_ones_own(more: Server) -> None:
 def test_mounted_applications(more: Server) -> None:
     """A mounted application answers below its path, web sockets too, to those with a key."""
     url = f"{more.url}/mine/talk"
-    with httpx_ws.connect_ws(url, headers=ALLOWED) as socket:
+    with httpx_ws.connect_ws(url, headers={**ALLOWED}) as socket:  # it adds headers to them
         said = socket.receive_text()
     with pytest.raises(httpx_ws.WebSocketUpgradeError), httpx_ws.connect_ws(url):
         pass
