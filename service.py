@@ -79,7 +79,7 @@ class App(bentoml.Service[Any]):
         log_to_stderr(settings.log)
         # A broken form is the client's mistake and is answered; it is no news for the log.
         logging.getLogger("python_multipart").setLevel(logging.ERROR)
-        in_front = bento_io.in_front(self, traced=metrics.tracer is not None)
+        in_front = bento_io.take_middleware(self, theirs, traced=metrics.tracer is not None)
         return create_app(theirs, api, assets.routes, metrics, settings, routes, in_front)
 
     def report(self) -> None:

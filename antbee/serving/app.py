@@ -45,7 +45,7 @@ def create_app(
     metrics: Metrics,
     settings: Settings,
     routes: Sequence[Route] | None = None,
-    in_front: Collection[object] = (),
+    in_front: Sequence[Middleware] = (),
 ) -> Starlette:
     """Put our routes in front of BentoML's application.
 
@@ -56,8 +56,8 @@ def create_app(
         metrics: count every request.
         settings: limits, keys and origins.
         routes: the API's; `ROUTES` by default.
-        in_front: classes of BentoML's middleware that our routes are to be behind, too. As with
-            BentoML, only the access log and the metrics are before it, which count what it refuses.
+        in_front: somebody's middleware, before all routes. As with BentoML, only the access log and
+            the metrics are before it, which count what it refuses.
     """
     ours = [*(ROUTES if routes is None else routes), *page]
     paths = {route.path for route in ours}
@@ -65,12 +65,10 @@ def create_app(
     theirs = [route for route in bentoml_app.routes if getattr(route, "path", None) not in paths]
     bentoml_app.router.routes = theirs
     paths.update(route.path for route in theirs if isinstance(route, Route))
-    added = bentoml_app.user_middleware
-    bentoml_app.user_middleware = [one for one in added if one.cls not in in_front]
     middleware = [
         Middleware(Drain, limit=settings.max_body),
         Middleware(Telemetry, metrics=metrics, paths=frozenset(paths)),
-        *(one for one in added if one.cls in in_front),
+        *in_front,
     ]
     if settings.cors_origins:
         # Before the key: a browser asks first, without one, and must be able to read a refusal.

@@ -17,6 +17,8 @@ from bentoml._internal.configuration.helpers import flatten_dict, get_default_co
 from bentoml._internal.utils import deep_merge
 from bentoml.exceptions import BentoMLException
 from bentoml.validators import ContentType
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.routing import Route
 from starlette.types import ASGIApp
 from typing_extensions import TypedDict
@@ -101,14 +103,25 @@ def tracer() -> "Tracer | None":
         ) from error
 
 
-def in_front(service: bentoml.Service[Any], *, traced: bool) -> set[object]:
-    """Return which classes of BentoML's middleware our routes are to be behind."""
+def take_middleware(
+    service: bentoml.Service[Any], bentoml_app: Starlette, *, traced: bool
+) -> list[Middleware]:
+    """Take what our routes are to be behind, too, out of the middleware of BentoML's application.
+
+    That is what somebody added to the service, and, if requests are `traced`, what begins a trace.
+    """
     classes: set[object] = {cls for cls, _ in service.middlewares}
     if traced:
         from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware  # noqa: PLC0415
 
         classes.add(OpenTelemetryMiddleware)
-    return classes
+        for one in bentoml_app.user_middleware:
+            if one.cls is OpenTelemetryMiddleware:
+                # One for every piece of an upload says nothing.
+                one.kwargs["exclude_spans"] = ["receive", "send"]
+    taken = [one for one in bentoml_app.user_middleware if one.cls in classes]
+    bentoml_app.user_middleware = [one for one in bentoml_app.user_middleware if one not in taken]
+    return taken
 
 
 def routes(service: bentoml.Service[Any]) -> list[Route]:
