@@ -47,7 +47,7 @@ with exit_on_error():
     model = read_model(Path(packed.stored.path))
     card = model.folder / CARD
 
-CONFIG: Final = {
+CONFIG: Final[dict[str, Any]] = {
     "workers": settings.workers,
     "threads": settings.threads,  # for the methods that BentoML calls
     "metrics": {"enabled": False},

@@ -18,8 +18,11 @@ from antbee.serving.classifier import Classifier
 from antbee.serving.observe import Metrics
 from antbee.serving.settings import Settings
 
-# BentoML's, as it is imported.
-pytestmark = pytest.mark.filterwarnings("ignore:GitWildMatchPattern:DeprecationWarning")
+# BentoML's, as it is imported and as it makes a method's schema.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:GitWildMatchPattern:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecatedSince211"),
+]
 
 
 @pytest.fixture(scope="module")
