@@ -13,7 +13,6 @@ from bentoml._internal.models import ModelStore
 
 from antbee.artifact import PackedModel
 from antbee.errors import SettingsError
-from antbee.serving import bento_io
 from antbee.serving.classifier import Classifier
 from antbee.serving.observe import Metrics
 from antbee.serving.settings import Settings
@@ -100,7 +99,7 @@ def test_what_cannot_be_beside_our_routes_is_refused(service: ModuleType) -> Non
         (service.App("x", inner=Taken.__base__, path_prefix="/v2"), "path_prefix moves none"),
     ):
         with pytest.raises(SettingsError, match=reason):
-            bento_io.routes(made)
+            service.bento_io.routes(made)
 
 
 def test_probes_of_ones_own_are_bentomls(service: ModuleType) -> None:
@@ -113,7 +112,7 @@ def test_probes_of_ones_own_are_bentomls(service: ModuleType) -> None:
     class Depends(service.AntBeeClassifier.inner):  # type: ignore[name-defined,misc]
         other = bentoml.depends(service.AntBeeClassifier)
 
-    left = [{route.path for route in bento_io.routes(service.App("x", inner=inner))}
+    left = [{route.path for route in service.bento_io.routes(service.App("x", inner=inner))}
             for inner in (Dying, Depends, Dying.__base__)]  # fmt: skip
 
     assert left[2] - left[0] == {"/livez", "/healthz"}
@@ -135,10 +134,10 @@ def test_configuration_without_effect(
         "  tracing: {exporter_type: in_memory}\n"
     )
     service.AntBeeClassifier.inject_config()
-    assert bento_io.without_effect("AntBeeClassifier", service.CONFIG) == []
+    assert service.bento_io.without_effect("AntBeeClassifier", service.CONFIG) == []
     monkeypatch.setenv("BENTOML_CONFIG", str(config))
     service.AntBeeClassifier.inject_config()
-    lines = bento_io.without_effect("AntBeeClassifier", service.CONFIG)
+    lines = service.bento_io.without_effect("AntBeeClassifier", service.CONFIG)
     monkeypatch.undo()
     service.AntBeeClassifier.inject_config()
 
@@ -155,15 +154,17 @@ def test_configuration_without_effect(
     ]
 
 
-def test_traces_are_off_until_there_is_an_exporter() -> None:
+def test_traces_are_off_until_there_is_an_exporter(service: ModuleType) -> None:
     """OpenTelemetry's own variables are BentoML's configuration; without, nothing is exported."""
     name = "OTEL_EXPORTER_OTLP_ENDPOINT"
     protocol = "OTEL_EXPORTER_OTLP_PROTOCOL"
-    usual, told = (bento_io.tracing_config(given) for given in ({}, {name: "http://x:4318"}))
-    grpc = bento_io.tracing_config({name: "http://x:4317", protocol: "grpc"})
+    usual, told = (
+        service.bento_io.tracing_config(given) for given in ({}, {name: "http://x:4318"})
+    )
+    grpc = service.bento_io.tracing_config({name: "http://x:4317", protocol: "grpc"})
 
     assert "exporter_type" not in usual
     assert (told["exporter_type"], told["sample_rate"]) == ("otlp", 1.0)
     assert (told["otlp"], grpc["otlp"]) == ({"protocol": "http"}, {"protocol": "grpc"})
-    assert bento_io.tracer() is None
+    assert service.bento_io.tracer() is None
     assert Metrics().tracer is None
