@@ -2,32 +2,35 @@
 
 `bentoml serve` serves the newest packed model, a bento the one that it was built with. The
 model's name is BentoML's argument `model`: `bentoml serve --arg model=my_flowers:latest`.
+
+What you add to the class or to the service works as BentoML's documentation says; docs/bentoml.md.
 """
 
+import io
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import bentoml
 from bentoml.models import BentoModel
+from PIL import Image
 from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import Response
 
-from antbee.command import ended_by_signals, exit_on_error
+from antbee.command import ended_by_signals, exit_on_error, say
 
 with ended_by_signals():
-    from antbee.artifact import read_model
+    from antbee.artifact import CARD, read_model
     from antbee.errors import ModelError
     from antbee.explain import load_head
     from antbee.images import configure_pillow
     from antbee.machine import give_back_large_memory
     from antbee.predictor import check_runtime
-    from antbee.serving import assets
-    from antbee.serving.api import Api
+    from antbee.serving import assets, bento_io
+    from antbee.serving.api import Answer, Api
     from antbee.serving.app import create_app
-    from antbee.serving.bento_io import Answer, Picture
+    from antbee.serving.bento_io import Answers, Picture
     from antbee.serving.observe import Metrics, log_to_stderr
+    from antbee.serving.openapi import describe
     from antbee.serving.settings import read_settings
 
 if TYPE_CHECKING:
@@ -36,12 +39,21 @@ if TYPE_CHECKING:
 packed = BentoModel(getattr(bentoml.use_arguments(), "model", "ant_bee_classifier:latest"))
 
 metrics = Metrics()
-NO_ACCESS_LOG: Final = {"access": {"enabled": False}}
 
 with exit_on_error():
     settings = read_settings()
     if packed.stored is None:
         raise ModelError(f"there is no packed model {packed.tag}: run save_to_bento.py first")
+    model = read_model(Path(packed.stored.path))
+    card = model.folder / CARD
+
+CONFIG: Final[dict[str, Any]] = {
+    "workers": settings.workers,
+    "threads": settings.threads,  # for the methods that BentoML calls
+    "metrics": {"enabled": False},
+    "logging": {"access": {"enabled": False}},
+    "tracing": bento_io.tracing_config(),
+}
 
 
 def api() -> Api:
@@ -53,15 +65,38 @@ class App(bentoml.Service[Any]):
     """A BentoML service whose routes are answered by us."""
 
     def to_asgi(self, is_main: bool = True) -> Starlette:
-        """Make the ASGI application; every server asks for it once."""
+        """Make the ASGI application; every server asks for it once.
+
+        A service that is only depended on is BentoML's alone: the two talk its own protocol.
+        """
+        self.inject_config()
+        with exit_on_error():
+            routes = bento_io.routes(self)
+            metrics.tracer = bento_io.tracer()
+        theirs: Starlette = super().to_asgi(is_main)
+        if not is_main:
+            return theirs
         log_to_stderr(settings.log)
         # A broken form is the client's mistake and is answered; it is no news for the log.
         logging.getLogger("python_multipart").setLevel(logging.ERROR)
-        return create_app(super().to_asgi(is_main), api, assets.routes, metrics, settings)
+        in_front = bento_io.take_middleware(self, theirs, traced=metrics.tracer is not None)
+        return create_app(theirs, api, assets.routes, metrics, settings, routes, in_front)
+
+    def report(self) -> None:
+        """Say which part of BentoML's configuration has no effect."""
+        for line in bento_io.without_effect(self.name, CONFIG):
+            say(line)
+
+    @property
+    def openapi_spec(self) -> dict[str, Any]:
+        """The description that a bento carries."""
+        return describe(str(packed.tag), model.labels, settings)
 
 
 @bentoml.service(
-    service_class=App, workers=settings.workers, metrics={"enabled": False}, logging=NO_ACCESS_LOG
+    service_class=App,
+    description=card.read_text("utf-8") if card.is_file() else None,
+    **CONFIG,
 )
 class AntBeeClassifier:
     """Says which of its labels a picture shows."""
@@ -71,7 +106,6 @@ class AntBeeClassifier:
     def __init__(self) -> None:
         configure_pillow()
         give_back_large_memory()
-        model = read_model(Path(self.packed.path))
         self.downloader: Downloader | None = None
         if settings.allow_urls:
             from antbee.serving import fetch  # noqa: PLC0415 - 0.16 s that few servers need
@@ -82,19 +116,38 @@ class AntBeeClassifier:
         self.api = Api(model, str(self.packed.tag), settings, metrics, fetch_picture)
         self.api.classifier.warm_up()
 
-    @bentoml.api(input_spec=Picture, output_spec=Answer)
-    async def predict(self, request: Request) -> Response:
-        """Tell BentoML's clients what `/predict` takes and gives; our own route answers."""
-        return await self.api.predict(request)
+    # What BentoML calls, in a test and for services that depend on this one. Over HTTP, our own
+    # routes answer at the same addresses, with limits.
+
+    @bentoml.api
+    def predict(self, image: Picture) -> Answer:
+        """Classify a picture."""
+        with bento_io.bentoml_errors():
+            return self.api.classify(Path(image).read_bytes())
+
+    @bentoml.api(route="/v1/predict")
+    def predict_many(self, images: list[Picture]) -> Answers:
+        """Classify several pictures; one that cannot be read fails alone."""
+        return {
+            "images": [{**self.api.classify_alone(Path(image).read_bytes())} for image in images]
+        }
+
+    @bentoml.api
+    def explain(self, image: Picture) -> Image.Image:
+        """Show which parts of a picture speak for its label."""
+        with bento_io.bentoml_errors():
+            return Image.open(io.BytesIO(self.api.classifier.explain(Path(image).read_bytes()).png))
 
     @bentoml.on_deployment
     @staticmethod
     def check() -> None:
         """Refuse a model that cannot be served before any worker starts."""
         with exit_on_error():
-            model = read_model(Path(packed.resolve().path))
             check_runtime(model, settings.runtime)
             load_head(model)
+            bento_io.routes(AntBeeClassifier)
+            bento_io.tracer()
+        AntBeeClassifier.report()
 
     @bentoml.on_shutdown
     def close(self) -> None:

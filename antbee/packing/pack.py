@@ -20,6 +20,7 @@ from antbee.artifact import FEATURES, INPUT, LOGITS, PackedModel, read_model, wr
 from antbee.command import say
 from antbee.errors import ModelError
 from antbee.files import sha256_of
+from antbee.packing.card import write_card
 from antbee.packing.choose import choose
 from antbee.predictor import OUTPUT_NODES
 from antbee.training.checkpoint import load_checkpoint
@@ -55,6 +56,11 @@ def save_bento(checkpoint: Path, data: Path, runtime: str, name: str, source: Pa
         try:
             with bentoml.models.create(name) as model:
                 packed = pack(checkpoint, data, runtime, Path(model.path))
+                card = write_card(packed, str(model.tag))
+                (packed.folder / artifact.CARD).write_text(card, encoding="utf-8")
+                # BentoML writes them down when the model is complete.
+                model.info.labels.update(arch=packed.arch, runtime=packed.runtime)
+                model.info.metadata.update(store_metadata(packed))
             say(f"packed model {model.tag}")
             try:
                 bento = bentoml.build(
@@ -69,6 +75,16 @@ def save_bento(checkpoint: Path, data: Path, runtime: str, name: str, source: Pa
         except BentoMLException as error:
             raise ModelError(f"BentoML: {error}") from error
     return str(bento.tag)
+
+
+def store_metadata(model: PackedModel) -> dict[str, Any]:
+    """What BentoML's store shows of a packed model: plain values, none of them None."""
+    return {
+        "labels": list(model.labels),
+        "metrics": {name: value for name, value in model.metrics.items() if value is not None},
+        "temperature": model.calibration.temperature,
+        "checkpoint_sha256": model.provenance["checkpoint"]["sha256"],
+    }
 
 
 def build_options(bentofile: Path, runtime: str) -> dict[str, Any]:

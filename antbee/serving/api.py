@@ -6,11 +6,12 @@ What cannot be answered is raised, and `antbee.serving.app` answers it.
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 from urllib.parse import quote
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
+from typing_extensions import TypedDict
 
 from antbee.artifact import PackedModel
 from antbee.errors import RequestError
@@ -34,6 +35,28 @@ _HEADERS: Final = {
     "overloaded": {"Retry-After": "1"},
     "unauthorized": {"WWW-Authenticate": "Bearer"},
 }
+
+
+class Answer(TypedDict):
+    """A prediction, as clients read it; `model` (`name:version`) made it."""
+
+    label: str
+    probability: float
+    probabilities: dict[str, float]
+    model: str
+
+
+class Error(TypedDict):
+    """Why there is no prediction: a code for programs, a message for people."""
+
+    code: str
+    message: str
+
+
+class Refusal(TypedDict):
+    """What stands in the place of a prediction."""
+
+    error: Error
 
 
 class Api:
@@ -62,9 +85,7 @@ class Api:
 
     async def predict(self, request: Request) -> Response:
         """Classify the one picture of a request."""
-        prediction = await self._run_one(request, self.classifier.predict)
-        self._metrics.predicted(prediction.label, prediction.probability)
-        return JSONResponse(prediction_content(prediction, self.classifier.tag))
+        return JSONResponse(self.answer(await self._run_one(request, self.classifier.predict)))
 
     async def explain(self, request: Request) -> Response:
         """Show why the one picture of a request gets a label: a PNG."""
@@ -93,6 +114,31 @@ class Api:
                 answers = await _unless_disconnected(request, work, work.cancel)
         return JSONResponse({"images": answers})
 
+    def classify(self, data: bytes) -> Answer:
+        """Classify a picture's bytes here and now, on the thread that asks.
+
+        Raises:
+            ImageError: the bytes are not a picture that can be read.
+        """
+        return self.answer(self.classifier.predict(data))
+
+    def classify_alone(self, data: bytes) -> Answer | Refusal:
+        """Classify the bytes of one of many pictures, likewise, or say why not."""
+        try:
+            return self.classify(data)
+        except RequestError as error:
+            return self.refuse(error)
+
+    def answer(self, prediction: Prediction) -> Answer:
+        """Count a prediction and shape it."""
+        self._metrics.predicted(prediction.label, prediction.probability)
+        return prediction_content(prediction, self.classifier.tag)
+
+    def refuse(self, error: RequestError) -> Refusal:
+        """Count a refusal and shape it."""
+        self._metrics.rejected(error.code)
+        return error_content(error)
+
     def close(self) -> None:
         """Stop the threads."""
         self._pool.close()
@@ -109,7 +155,7 @@ class Api:
 
     async def _run_many(
         self, sources: Sequence[Source], tickets: Sequence[Ticket], deadline: float
-    ) -> list[dict[str, Any]]:
+    ) -> list[Answer | Refusal]:
         """Classify pictures with the tickets that there are, and as many downloads as may be."""
         free: asyncio.Queue[Ticket] = asyncio.Queue()
         for ticket in tickets:
@@ -128,7 +174,7 @@ class Api:
         free: asyncio.Queue[Ticket],
         downloads: asyncio.Semaphore,
         deadline: float,
-    ) -> dict[str, Any]:
+    ) -> Answer | Refusal:
         """Classify one of many pictures, or say why not."""
         try:
             async with self._in_time(deadline), AsyncExitStack() as until_classified:
@@ -147,10 +193,8 @@ class Api:
                 finally:
                     free.put_nowait(ticket)
         except RequestError as error:
-            self._metrics.rejected(error.code)
-            return error_content(error)
-        self._metrics.predicted(prediction.label, prediction.probability)
-        return prediction_content(prediction, self.classifier.tag)
+            return self.refuse(error)
+        return self.answer(prediction)
 
     @asynccontextmanager
     async def _in_time(self, deadline: float) -> AsyncIterator[None]:
@@ -163,7 +207,7 @@ class Api:
             raise RequestError("timeout", message) from error
 
 
-def prediction_content(prediction: Prediction, model: str) -> dict[str, Any]:
+def prediction_content(prediction: Prediction, model: str) -> Answer:
     """Shape a prediction as clients read it, saying which model made it (`name:version`)."""
     return {
         "label": prediction.label,
@@ -173,7 +217,7 @@ def prediction_content(prediction: Prediction, model: str) -> dict[str, Any]:
     }
 
 
-def error_content(error: RequestError) -> dict[str, Any]:
+def error_content(error: RequestError) -> Refusal:
     """Shape an error as clients read it."""
     return {"error": {"code": error.code, "message": str(error)}}
 

@@ -1,13 +1,13 @@
-"""The ASGI application: our routes first, and behind them what BentoML brings along.
+"""The ASGI application: our routes first, and behind them BentoML's application.
 
-BentoML's own application passes every request through tracing, a request context and a rebuilt
-schema, which costs more than all our HTTP. Our routes need none of that, so it only keeps its life
-cycle and the schema that its clients ask for.
+BentoML's own passes every request through tracing, a request context and a rebuilt schema, which
+costs more than all our HTTP. Our routes need none of that. It keeps its life cycle, and answers
+whatever is not ours: its schema, and what somebody adds to the service.
 """
 
 import asyncio
 import hmac
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +22,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocketClose
 
 from antbee.errors import RequestError
 from antbee.serving.api import Api, error_answer
@@ -29,9 +30,10 @@ from antbee.serving.observe import CONTENT_TYPE, PROBES, Metrics, Telemetry
 from antbee.serving.openapi import describe
 from antbee.serving.settings import Settings
 
-BENTOML_PATHS: Final = ("/schema.json",)
 KEYLESS: Final = PROBES | {"/ping"}
 """Paths that machines ask without a key: they tell nothing but that the server is there."""
+BEARER: Final = b"bearer "
+POLICY_VIOLATION: Final = 1008
 PATIENCE: Final = 10.0
 """Seconds that the rest of an upload may take once it has been answered."""
 
@@ -43,22 +45,30 @@ def create_app(
     metrics: Metrics,
     settings: Settings,
     routes: Sequence[Route] | None = None,
+    in_front: Sequence[Middleware] = (),
 ) -> Starlette:
     """Put our routes in front of BentoML's application.
 
     Args:
-        bentoml_app: runs the service's life cycle and answers `BENTOML_PATHS`.
+        bentoml_app: runs the service's life cycle and answers what none of our routes does.
         api: returns what answers requests with pictures, once the service runs.
         page: routes of the page's own files, which need no key.
         metrics: count every request.
-        settings: limits, key and origins.
+        settings: limits, keys and origins.
         routes: the API's; `ROUTES` by default.
+        in_front: somebody's middleware, before all routes. As with BentoML, only the access log and
+            the metrics are before it, which count what it refuses.
     """
-    theirs = [Route(path, bentoml_app, methods=["GET"]) for path in BENTOML_PATHS]
-    everything = [*(ROUTES if routes is None else routes), *page, *theirs]
+    ours = [*(ROUTES if routes is None else routes), *page]
+    paths = {route.path for route in ours}
+    # No other way leads to those, such as a redirect from an address with a slash behind it.
+    theirs = [route for route in bentoml_app.routes if getattr(route, "path", None) not in paths]
+    bentoml_app.router.routes = theirs
+    paths.update(route.path for route in theirs if isinstance(route, Route))
     middleware = [
         Middleware(Drain, limit=settings.max_body),
-        Middleware(Telemetry, metrics=metrics, paths=frozenset(route.path for route in everything)),
+        Middleware(Telemetry, metrics=metrics, paths=frozenset(paths)),
+        *in_front,
     ]
     if settings.cors_origins:
         # Before the key: a browser asks first, without one, and must be able to read a refusal.
@@ -72,20 +82,24 @@ def create_app(
                 max_age=3600,
             )
         )
-    if settings.api_key is not None:
-        public = frozenset(route.path for route in page)
-        guard = Middleware(KeyCheck, key=settings.api_key, public=public, metrics=metrics)
-        middleware.append(guard)
+    if settings.api_key:
+        keys = [key.encode("ascii") for key in settings.api_key]
+        public = KEYLESS.union(route.path for route in page)
+        middleware.append(Middleware(KeyCheck, keys=keys, public=public, metrics=metrics))
+    answer_error = partial(_answer_error, metrics)
     app = Starlette(
-        routes=everything,
+        routes=ours,
         middleware=middleware,
         exception_handlers=dict.fromkeys(
-            (RequestError, ClientDisconnect, HTTPException, Exception),
-            partial(_answer_error, metrics),
+            (RequestError, ClientDisconnect, HTTPException, Exception), answer_error
         ),
-        lifespan=bentoml_app.router.lifespan_context,
+        # It lets one method of the service call another.
+        lifespan=lambda _: bentoml_app.router.lifespan_context(bentoml_app),
     )
     app.router.redirect_slashes = False
+    app.router.default = bentoml_app
+    for status in (404, 405):
+        bentoml_app.add_exception_handler(status, answer_error)
     app.state.api, app.state.metrics, app.state.settings = api, metrics, settings
     return app
 
@@ -181,33 +195,39 @@ async def _answer_error(metrics: Metrics, _: Request, error: Exception) -> Respo
 
 @dataclass
 class KeyCheck:
-    """ASGI middleware: answers 401 to whoever does not have the key, before reading the body.
+    """ASGI middleware: answers 401 to whoever does not have a key, before reading the body.
 
-    The key, visible ASCII characters, is a bearer token (RFC 6750). Paths in `KEYLESS` and `public`
-    need none.
+    A key is a bearer token (RFC 6750). Over HTTP, `public` paths need none.
     """
 
     app: ASGIApp
-    key: str
+    keys: Sequence[bytes]
     public: Collection[str]
     metrics: Metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
-        known = scope["type"] != "http" or scope["path"] in KEYLESS or scope["path"] in self.public
-        key = self.key.encode("ascii")
-        for name, value in () if known else scope["headers"]:
-            scheme, _, token = value.partition(b" ")
-            # Takes as long wherever the first wrong byte is: nobody can guess the key byte by byte.
-            if name == b"authorization" and hmac.compare_digest(token.strip(b" "), key):
-                known = known or scheme.lower() == b"bearer"
-        if known:
+        """Serve one request or web socket."""
+        public = scope["type"] == "http" and scope["path"] in self.public
+        if public or scope["type"] == "lifespan" or self._has_key(scope["headers"]):
             await self.app(scope, receive, send)
             return
         self.metrics.rejected("unauthorized")
+        if scope["type"] == "websocket":
+            await WebSocketClose(POLICY_VIOLATION)(scope, receive, send)
+            return
         how = "send the server's key in a header: Authorization: Bearer KEY"
         refusal = error_answer(RequestError("unauthorized", f"this server asks for a key: {how}"))
         await refusal(scope, receive, send)
+
+    def _has_key(self, headers: Iterable[tuple[bytes, bytes]]) -> bool:
+        tokens = [
+            value[len(BEARER) :].strip(b" ")
+            for name, value in headers
+            if name == b"authorization" and value[: len(BEARER)].lower() == BEARER
+        ]
+        # Takes as long wherever the first wrong byte is: nobody can guess a key byte by byte.
+        matches = [hmac.compare_digest(token, key) for token in tokens for key in self.keys]
+        return any(matches)
 
 
 @dataclass

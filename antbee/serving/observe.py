@@ -10,10 +10,10 @@ import random
 import re
 import time
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -25,6 +25,9 @@ from prometheus_client import (
 )
 from prometheus_client.multiprocess import MultiProcessCollector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Tracer
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 PROBABILITIES: Final = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
@@ -47,9 +50,14 @@ log = logging.getLogger("antbee.access")
 
 
 class Metrics:
-    """The counters of one process."""
+    """The counters of one process.
+
+    Attributes:
+        tracer: makes a span of each stage, where traces are exported.
+    """
 
     def __init__(self) -> None:
+        self.tracer: Tracer | None = None
         self._registry = registry = CollectorRegistry()
         self._requests = Counter(
             "antbee_requests", "Requests answered", ["path", "status"], registry=registry
@@ -109,7 +117,8 @@ class Metrics:
     def stage(self, name: str) -> Iterator[None]:
         """Time one stage of a picture's way."""
         began = time.perf_counter()
-        yield
+        with nullcontext() if self.tracer is None else self.tracer.start_as_current_span(name):
+            yield
         self._stages.labels(name).observe(time.perf_counter() - began)
 
     @contextmanager

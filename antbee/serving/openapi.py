@@ -33,7 +33,7 @@ def describe(model: str, labels: Sequence[str], settings: Settings) -> dict[str,
     components = described["components"]
     if not settings.allow_urls:
         components["schemas"]["Picture"] = components["schemas"]["Picture"]["oneOf"][0]
-    if settings.api_key is None:
+    if not settings.api_key:
         del described["security"], components["securitySchemes"]
         for methods in described["paths"].values():
             for operation in methods.values():

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -35,7 +36,9 @@ class Ticket:
 
     async def run(self, work: Callable[[Check], Result]) -> Result:
         """Run `work` on one of the threads; cancelling this gives the ticket up."""
-        self.running = self.threads.submit(self._begin, work, time.perf_counter())
+        # A trace goes on in the thread.
+        begin = copy_context().run
+        self.running = self.threads.submit(begin, self._begin, work, time.perf_counter())
         try:
             return await asyncio.wrap_future(self.running)
         except asyncio.CancelledError:

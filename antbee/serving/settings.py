@@ -28,14 +28,15 @@ PLATFORM: Final = (f"{PREFIX}SERVICE_", f"{PREFIX}PORT")
 Origin = Annotated[
     str, StringConstraints(pattern=r"^https?://([a-z0-9.-]+|\[[0-9a-f:]+\])(:\d{1,5})?$")
 ]
+_WITH_COMMAS: Final = BeforeValidator(
+    lambda given: (
+        tuple(one.strip(" ") for one in given.split(",")) if isinstance(given, str) else given
+    )
+)
 Origins = Annotated[
-    tuple[Annotated[str, Field(pattern=r"^\*$")]] | tuple[Origin, ...],
-    BeforeValidator(
-        lambda given: (
-            tuple(one.strip() for one in given.split(",")) if isinstance(given, str) else given
-        )
-    ),
+    tuple[Annotated[str, Field(pattern=r"^\*$")]] | tuple[Origin, ...], _WITH_COMMAS
 ]
+Keys = Annotated[tuple[Annotated[str, Field(pattern="^[!-~]+$")], ...], _WITH_COMMAS]
 
 
 def _number(default: float, lowest: float, highest: float) -> Any:  # noqa: ANN401 - as Field
@@ -71,7 +72,8 @@ class Settings:
         download_threads: how many of those a process downloads at once.
         download_timeout: the longest that one download may take, in seconds, its waiting included.
         max_images: the most pictures in one request.
-        api_key: what a client must send as a bearer token; None lets everybody in.
+        api_key: one of these a client must send as a bearer token: two while a new one takes the
+            place of an old one; none lets everybody in.
         cors_origins: whose pages may use the API from a browser: origins, or `*` alone for all.
         log: how the access log is written: `text`, or `json`, one object a line.
         workers: processes that share the port and the cores; `WEB_CONCURRENCY`, as gunicorn and
@@ -89,11 +91,11 @@ class Settings:
     download_threads: int = _whole_number(lambda: 5, 1, 1024)
     download_timeout: float = _number(10, 0.001, 3600)
     max_images: int = _whole_number(lambda: 32, 1, 1000)
-    api_key: str | None = Field(
-        default=None,
+    api_key: Keys = Field(
+        default=(),
         repr=False,
-        pattern="^[!-~]+$",
-        description="ASCII characters that a header can carry: letters, digits and signs, no space",
+        description="a key, or several with commas between them, none of them empty, of ASCII "
+        "characters that a header can carry: letters, digits and signs, no space",
     )
     cors_origins: Origins = Field(
         default=(),

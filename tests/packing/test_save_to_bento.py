@@ -15,6 +15,7 @@ import bentoml
 import httpx
 import pytest
 import torch
+import yaml
 from bentoml._internal.configuration.containers import BentoMLContainer
 from bentoml._internal.models import ModelStore
 from bentoml.exceptions import BentoMLException
@@ -158,6 +159,33 @@ def test_model_says_what_it_was_made_of(saved: Saved) -> None:
     assert arguments.items() <= model["provenance"]["arguments"].items()
     assert "left out" in saved.err
     assert "broken.jpg" in saved.err
+
+
+def test_bento_has_a_model_card(saved: Saved) -> None:
+    """The bento's README is the packed model's card."""
+    card = (saved.home / "bentos" / saved.tag.replace(":", "/") / "README.md").read_text()
+
+    assert card == (saved.model / "README.md").read_text()
+    assert card.startswith(f"# my_insects:{saved.model.name}\n")
+
+
+def test_bento_has_our_description(saved: Saved) -> None:
+    """The bento describes the API as the server does, and not BentoML's way."""
+    path = saved.home / "bentos" / saved.tag.replace(":", "/") / "apis/openapi.yaml"
+    described = yaml.safe_load(path.read_text())
+
+    assert described["info"]["version"] == f"my_insects:{saved.model.name}"
+    assert {"/predict", "/v1/predict", "/explain", "/model"} <= set(described["paths"])
+
+
+def test_store_shows_what_was_packed(saved: Saved) -> None:
+    """BentoML's own fields tell one packed model from another."""
+    stored = yaml.safe_load((saved.model / "model.yaml").read_text())
+
+    assert stored["labels"]["arch"] == "resnet18"
+    assert stored["labels"]["runtime"] in ("int8", "onnx")
+    assert stored["metadata"]["labels"] == list(LABELS)
+    assert stored["metadata"]["metrics"]["val_top1"] == 0.5
 
 
 @dataclass

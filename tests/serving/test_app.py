@@ -39,7 +39,10 @@ def build(
 ) -> Starlette:
     """Build an application with two routes of ours, and a page."""
     ours = [Route("/hello", hello), Route("/broken", broken), Route("/livez", hello)]
-    theirs = [Route("/", broken), Route("/predict", hello), Route("/schema.json", hello)]
+    theirs = [
+        *(Route(path, broken) for path in ("/", "/hello", "/livez")),
+        *(Route(path, hello) for path in ("/predict", "/schema.json")),
+    ]
     app = bentoml_app or Starlette(routes=theirs)
     return create_app(app, no_service, [Route("/", hello)], metrics, settings, ours)
 
@@ -65,23 +68,24 @@ def ask_app(app: Starlette, path: str, method: str = "GET", **headers: str) -> h
     return asyncio.run(send())
 
 
-@pytest.mark.parametrize("path", ["/", "/schema.json"])
-def test_page_is_ours_and_the_schema_bentomls(path: str) -> None:
-    """The page takes the place of BentoML's; the schema that its clients ask for is passed on."""
+@pytest.mark.parametrize("path", ["/", "/predict", "/schema.json"])
+def test_what_is_not_ours_is_bentomls(path: str) -> None:
+    """The page takes the place of BentoML's; what we have not is passed on."""
     assert ask(path).text == "hello"
 
 
-@pytest.mark.parametrize("path", ["/predict", "/readyz", "/predict/submit", "/hello/"])
-def test_nothing_else_reaches_bentoml(path: str) -> None:
-    """BentoML's other routes are not there, nor is anything that looks like ours."""
+@pytest.mark.parametrize("path", ["/readyz", "/predict/submit", "/hello/", "/livez/", "/hello//"])
+def test_unknown_addresses_are_ours(path: str) -> None:
+    """What nobody has is our 404, also what only looks like an address of ours."""
     answer = ask(path)
 
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
 
 
-def test_wrong_method_says_which_are_right() -> None:
-    """A 405 is a JSON object and keeps its Allow header."""
-    answer = ask("/hello", "POST")
+@pytest.mark.parametrize("path", ["/hello", "/predict"])
+def test_wrong_method_says_which_are_right(path: str) -> None:
+    """A 405 is a JSON object and keeps its Allow header, BentoML's too."""
+    answer = ask(path, "POST")
 
     assert (answer.status_code, answer.json()["error"]["code"]) == (405, "method_not_allowed")
     assert "GET" in answer.headers["allow"]

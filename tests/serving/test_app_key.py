@@ -12,7 +12,8 @@ from antbee.serving.settings import Settings
 from tests.serving.test_app import ORIGIN, ask_app, build
 
 KEY = "s3cret-key"
-LOCKED = Settings(api_key=KEY, cors_origins=(ORIGIN,))
+NEW = "an0ther-key"
+LOCKED = Settings(api_key=f"{KEY},{NEW}", cors_origins=(ORIGIN,))
 
 
 def ask(path: str, authorization: str | None = None, **headers: str) -> httpx.Response:
@@ -22,7 +23,9 @@ def ask(path: str, authorization: str | None = None, **headers: str) -> httpx.Re
     return ask_app(build(Metrics(), settings=LOCKED), path, **headers)
 
 
-@pytest.mark.parametrize("given", [f"Bearer {KEY}", f"bearer {KEY}", f"BEARER   {KEY}"])
+@pytest.mark.parametrize(
+    "given", [f"Bearer {KEY}", f"bearer {KEY}", f"BEARER   {KEY}", f"Bearer {NEW}"]
+)
 def test_right_key_is_let_in(given: str) -> None:
     """The key opens every address; how the scheme is written makes no difference (RFC 9110)."""
     assert ask("/hello", given).text == "hello"
@@ -31,7 +34,8 @@ def test_right_key_is_let_in(given: str) -> None:
 @pytest.mark.parametrize(
     "given",
     [None, "", "Bearer", "Bearer ", KEY, f"Basic {KEY}", f"Bearer {KEY}x", f"Bearer {KEY[:-1]}",
-     f"Bearer {KEY.upper()}", f"Bearer {KEY} {KEY}", f"Bearer\t{KEY}"],
+     f"Bearer {KEY.upper()}", f"Bearer {KEY} {KEY}", f"Bearer\t{KEY}", f"Bearer {KEY},{NEW}",
+     "Bearer ,"],
 )  # fmt: skip
 @pytest.mark.parametrize("path", ["/hello", "/schema.json", "/nothing", "/livez/"])
 def test_wrong_key_is_refused(path: str, given: str | None) -> None:
@@ -64,9 +68,26 @@ def test_upload_is_refused_unread() -> None:
         sent.append(message)
 
     scope = {"type": "http", "method": "POST", "path": "/predict", "headers": []}
-    asyncio.run(KeyCheck(answer, KEY, (), Metrics())(scope, receive, send))
+    asyncio.run(KeyCheck(answer, [KEY.encode()], (), Metrics())(scope, receive, send))
 
     assert sent[0]["status"] == 401
+
+
+@pytest.mark.parametrize("path", ["/mine", "/livez"])
+def test_web_socket_needs_a_key_everywhere(path: str) -> None:
+    """A web socket that somebody mounts is closed to strangers, before it is accepted."""
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "websocket.connect"}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    app = build(Metrics(), settings=LOCKED)
+    asyncio.run(app({"type": "websocket", "path": path, "headers": []}, receive, send))
+
+    assert [message["type"] for message in sent] == ["websocket.close"]
 
 
 def test_refusals_are_counted() -> None:

@@ -43,7 +43,7 @@ def test_example_is_a_picture() -> None:
 
 def test_key_is_asked_for_where_it_is_needed() -> None:
     """A server with a key says which routes need it; one without does not mention any."""
-    locked = describe("name:version", ("a", "b"), replace(SETTINGS, api_key="k"))
+    locked = describe("name:version", ("a", "b"), replace(SETTINGS, api_key=("k",)))
     validate(locked)
     needed = {
         path
