@@ -153,7 +153,7 @@ try_export() {
     commit
     echo "    $(du -sk "$export/.git" | awk '{printf "%.0f", $1 * 1.024e-3}') MB to push" >&2
     step "trying it as a dyno would run it: bare virtual environment, 512 MB, a port of its own"
-    git clone --quiet "$export" "$scratch/pushed"
+    git clone --quiet --config core.autocrlf=false "$export" "$scratch/pushed"
     PORT=$port sh "$here/dyno.sh" "$scratch/pushed" >"$scratch/log" 2>&1 &
     server=$!
     wait_until_ready "http://127.0.0.1:$port" 300 "$server" || {

@@ -9,8 +9,9 @@ fail() { echo "dyno.sh: $*" >&2; exit 1; }
 
 [ $# -eq 1 ] || { echo "usage: dyno.sh DIR" >&2; exit 2; }
 folder=$1
-[ -f "$folder/Procfile" ] && [ -f "$folder/requirements.txt" ] ||
-    fail "$folder is no export: sh heroku/export.sh TAG DIR makes one"
+for file in Procfile .python-version requirements.txt; do
+    [ -f "$folder/$file" ] || fail "$folder is no export: sh heroku/export.sh TAG DIR makes one"
+done
 python=python$(cat "$folder/.python-version")
 command -v "$python" >/dev/null || python=python3
 
@@ -50,6 +51,7 @@ set -- systemd-run --quiet --scope --property MemoryMax=512M --property MemorySw
 [ "$(id -u)" = 0 ] || set -- "$@" --user
 if ! "$@" true 2>/dev/null; then
     if make_group 2>/dev/null; then
+        # shellcheck disable=SC2016  # for the shell that it starts
         set -- sh -c 'echo $$ >"$0/cgroup.procs" && exec "$@"' "$group"
     else
         [ -d "$group" ] || group=

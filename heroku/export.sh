@@ -21,7 +21,7 @@ export BENTOML_DO_NOT_TRACK="${BENTOML_DO_NOT_TRACK:-True}"
 command -v bentoml >/dev/null || fail "there is no bentoml: make serve makes .venv, or activate yours"
 [ -d "$(dirname -- "$folder")" ] || fail "there is no folder $(dirname -- "$folder") to put it into"
 if [ -d "$folder" ]; then
-    [ -f "$folder/bento/bento.yaml" ] || [ -z "$(ls -A "$folder" | grep -vx .git)" ] ||
+    [ -f "$folder/bento/bento.yaml" ] || [ -z "$(find "$folder/" -mindepth 1 -maxdepth 1 ! -name .git)" ] ||
         fail "$folder holds other files: name a new folder, an empty one or an older export"
 elif [ -e "$folder" ]; then
     fail "$folder is no folder: name a new one"
