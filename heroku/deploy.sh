@@ -37,7 +37,7 @@ here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 registry=${HEROKU_REGISTRY:-registry.heroku.com}
 image=$registry/$app/web
 scratch=$(mktemp -d)
-export=$scratch/export
+exported=$scratch/export
 container=
 server=
 lacking=
@@ -141,19 +141,19 @@ try_image() {
 
 # Whatever this machine's Git is told to ignore, to sign or to run, all of the export is committed.
 commit() {
-    git init --quiet --initial-branch main "$export"
-    git -C "$export" -c core.autocrlf=false add --all --force
-    git -C "$export" -c user.name=deploy.sh -c user.email=deploy@localhost -c commit.gpgsign=false \
+    git init --quiet --initial-branch main "$exported"
+    git -C "$exported" -c core.autocrlf=false add --all --force
+    git -C "$exported" -c user.name=deploy.sh -c user.email=deploy@localhost -c commit.gpgsign=false \
         -c core.hooksPath=/dev/null commit --quiet --message "$tag"
 }
 
 try_export() {
     step "exporting $tag"
-    sh "$here/export.sh" "$tag" "$export" >/dev/null
+    sh "$here/export.sh" "$tag" "$exported" >/dev/null
     commit
-    echo "    $(du -sk "$export/.git" | awk '{printf "%.0f", $1 * 1.024e-3}') MB to push" >&2
+    echo "    $(du -sk "$exported/.git" | awk '{printf "%.0f", $1 * 1.024e-3}') MB to push" >&2
     step "trying it as a dyno would run it: bare virtual environment, 512 MB, a port of its own"
-    git clone --quiet --config core.autocrlf=false "$export" "$scratch/pushed"
+    git clone --quiet --config core.autocrlf=false "$exported" "$scratch/pushed"
     PORT=$port sh "$here/dyno.sh" "$scratch/pushed" >"$scratch/log" 2>&1 &
     server=$!
     wait_until_ready "http://127.0.0.1:$port" 300 "$server" || {
@@ -161,7 +161,7 @@ try_export() {
         fail "it does not start: its log is above"
     }
     ask "http://127.0.0.1:$port" || fail "it is ready, but answers no picture"
-    grep '^dyno.sh: \|workers fit' "$scratch/log" | sed 's/^/    /' >&2
+    grep -e '^dyno.sh: ' -e 'workers fit' "$scratch/log" | sed 's/^/    /' >&2
     echo "    it answers: $answer" >&2
     kill "$server"
     wait "$server" || true
@@ -178,9 +178,9 @@ push_image() {
 
 push_export() {
     step "pushing to the Git repository of $app, where it is built and released"
-    (cd "$export" && heroku git:remote --app "$app") >&2 ||
+    (cd "$exported" && heroku git:remote --app "$app") >&2 ||
         fail "Git does not learn of $app: Heroku says why above"
-    git -C "$export" -c core.hooksPath=/dev/null push --force heroku main >&2 ||
+    git -C "$exported" -c core.hooksPath=/dev/null push --force heroku main >&2 ||
         fail "the push failed: Heroku says why above"
 }
 

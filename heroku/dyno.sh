@@ -17,11 +17,11 @@ command -v "$python" >/dev/null || python=python3
 
 scratch=$(mktemp -d)
 group=
-server=
+child=
 finish() {
-    if [ -n "$server" ]; then
-        kill "$server" 2>/dev/null || true
-        wait "$server" || true
+    if [ -n "$child" ]; then
+        kill "$child" 2>/dev/null || true
+        wait "$child" || true
     fi
     rm -rf "$scratch"
     [ -z "$group" ] || rmdir "$group"
@@ -32,8 +32,10 @@ trap 'exit 143' TERM
 
 "$python" -m venv "$scratch/env" || fail "$python makes no virtual environment: it says why above"
 "$scratch/env/bin/python" -m pip install --quiet --disable-pip-version-check \
-    -r "$folder/requirements.txt" >&2 || fail "pip cannot install the requirements: it says why above"
-cp -R "$folder" "$scratch/app"
+    -r "$folder/requirements.txt" >&2 &
+child=$!
+wait "$child" || fail "pip cannot install the requirements: it says why above"
+cp -R "$folder/." "$scratch/app"
 cd "$scratch/app"
 
 make_group() {
@@ -70,5 +72,5 @@ else
     echo "dyno.sh: it has $memory MB of memory: neither systemd nor a control group limits it here" >&2
 fi
 "$@" sh -c "exec $(sed -n 's/^web: *//p' Procfile)" &
-server=$!
-wait "$server"
+child=$!
+wait "$child"
