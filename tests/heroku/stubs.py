@@ -6,7 +6,6 @@ servers on this machine; an app's Git repository is `$STUBS/app.git`.
 """
 
 import contextlib
-import http.server
 import json
 import os
 import shutil
@@ -18,35 +17,12 @@ from pathlib import Path
 
 FOLDER = Path(os.environ.get("STUBS", "."))
 APP_PORT = os.environ.get("APP_PORT", "0")
-
-
-class Server(http.server.BaseHTTPRequestHandler):
-    """Answers as the service does."""
-
-    def do_GET(self) -> None:
-        """Say that it is ready."""
-        self.answer({"status": "ok"})
-
-    def do_POST(self) -> None:
-        """Say how many bytes came, and which the first two are."""
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.answer({"label": body[:2].decode(), "bytes": len(body), "model": "model:1"})
-
-    def answer(self, content: object) -> None:
-        """Send JSON."""
-        body = json.dumps(content).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        """Keep quiet."""
+SERVER = Path(__file__).with_name("small_server.py")
 
 
 def start_server(port: str) -> int:
     """Start a server beside this process and return its process id."""
-    command = [sys.executable, "-IS", __file__, "serve", port]
+    command = [sys.executable, "-IS", str(SERVER), port]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     with (FOLDER / "servers").open("a") as file:
         file.write(f"{process.pid}\n")
@@ -105,7 +81,7 @@ def python3(arguments: Sequence[str]) -> int:
             folder = Path(target) / "bin"
             folder.mkdir(parents=True)
             python = f'case "$*" in "-m pip"*) ;; *) exec {sys.executable} "$@" ;; esac'
-            gunicorn = f'exec {sys.executable} -IS {__file__} serve "$PORT"'
+            gunicorn = f'exec {sys.executable} -IS {SERVER} "$PORT"'
             if (FOLDER / "broken").exists():
                 gunicorn = "echo the log of the server; exit 1"
             if (FOLDER / "real").exists():
@@ -127,8 +103,6 @@ def copy_beginning(source: str, target: str) -> None:
 def main() -> int:
     """Be what the first argument says."""
     name, *arguments = sys.argv[1:]
-    if name == "serve":
-        http.server.HTTPServer(("127.0.0.1", int(arguments[0])), Server).serve_forever()
     if name == "python3":
         return python3(arguments)
     with (FOLDER / "calls").open("a") as file:
