@@ -17,6 +17,7 @@ _GROUPS: Final = (
     ),
 )
 """Where a container's limit and its use are: in version 2 of control groups, and in version 1."""
+_OWN_GROUPS: Final = Path("/proc/self/cgroup")
 _TRIM_THRESHOLD: Final = -1
 _MMAP_THRESHOLD: Final = -3
 _MMAP_MAX: Final = -4
@@ -68,11 +69,23 @@ def free_memory() -> int:
 
 
 def _containers() -> list[tuple[int, int]]:
-    """Limit and use, in bytes, of each control group that has a limit."""
+    """Limit and use, in bytes, of each control group with a limit that this process is in.
+
+    A container sees its own as the outermost; a service of systemd is further in.
+    """
+    inside = {Path()}
+    with suppress(OSError):
+        for line in _OWN_GROUPS.read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            if controllers in ("", "memory"):
+                own = Path(path.lstrip("/"))
+                inside |= {own, *own.parents}
     found = []
-    for limit, used in _GROUPS:
-        with suppress(OSError, ValueError):  # "max" is no number: there is no limit
-            found.append((int(Path(limit).read_text()), int(Path(used).read_text())))
+    for group in inside:
+        for limit, used in ((Path(limit), Path(used)) for limit, used in _GROUPS):
+            with suppress(OSError, ValueError):  # "max" is no number: there is no limit
+                numbers = [(file.parent / group / file.name).read_text() for file in (limit, used)]
+                found.append((int(numbers[0]), int(numbers[1])))
     return found
 
 

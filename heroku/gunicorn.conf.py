@@ -1,8 +1,8 @@
 """gunicorn's settings on a dyno, or anywhere with little memory and a router in front.
 
-The memory that the container may use decides how many workers there are and how large a picture
-may be. An environment variable that is set already is left alone: `WEB_CONCURRENCY` and `ANTBEE_…`
-here, anything of gunicorn's in `GUNICORN_CMD_ARGS`.
+The memory that the container may use decides how many workers there are at most and how large a
+picture may be. An environment variable that is set already is left alone otherwise:
+`WEB_CONCURRENCY` and `ANTBEE_…` here, anything of gunicorn's in `GUNICORN_CMD_ARGS`.
 """
 
 import os
@@ -44,8 +44,21 @@ def addresses(port: str) -> list[str]:
     return [f"[::]:{port}"]
 
 
-def on_starting(_: Any) -> None:  # noqa: ANN401 - gunicorn ships no types
+def that_fit(asked: int) -> int:
+    """How many of so many workers the memory holds, said in a line where that is not all of them.
+
+    Heroku's buildpack for Python asks for one in 256 MB, whatever a worker needs.
+    """
+    fit = workers_that_fit(memory, asked)
+    if fit < asked:
+        print(f"{memory_limit() >> 20} MB of memory: {fit} of {asked} workers fit", file=sys.stderr)
+    return fit
+
+
+def on_starting(arbiter: Any) -> None:  # noqa: ANN401 - gunicorn ships no types
     """Make the folder in which the workers add up their metrics, before the first of them."""
+    # GUNICORN_CMD_ARGS has had the last word.
+    arbiter.num_workers = that_fit(arbiter.num_workers)
     if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
         folder = tempfile.mkdtemp(prefix="metrics-", dir=in_memory())
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
@@ -67,10 +80,11 @@ def on_exit(_: Any) -> None:  # noqa: ANN401 - likewise
 
 made: list[str] = []
 memory = memory_limit() // MB
-count = os.environ.setdefault("WEB_CONCURRENCY", str(workers_that_fit(memory, cores())))
+count = os.environ.get("WEB_CONCURRENCY", str(workers_that_fit(memory, cores())))
 if not (count.isascii() and count.isdigit() and int(count)):
     sys.exit(f"error: WEB_CONCURRENCY={count!r}: it must be a whole number from 1")
-workers = int(count)
+workers = that_fit(int(count))
+os.environ["WEB_CONCURRENCY"] = str(workers)
 for name, value in limits_of_worker(memory, workers, cores()).items():
     os.environ.setdefault(name, value)
 # Whatever was accepted is answered before `graceful_timeout`.

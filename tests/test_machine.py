@@ -52,6 +52,23 @@ print(pages * resource.getpagesize() // 1_000_000)
 """
 
 
+def test_memory_is_that_of_every_group_around_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A limit counts where a service has it, without a container, and where its parent has it."""
+    own, root = tmp_path / "own", tmp_path / "groups"
+    own.write_text("4:memory:/of/version/one\n1:cpu:/another\n0::/slice/service\n")
+    files = (str(root / "limit"), str(root / "used"))
+    monkeypatch.setattr(machine, "_OWN_GROUPS", own)
+    monkeypatch.setattr(machine, "_GROUPS", [files])
+    for group, limit in [("slice/service", "max"), ("slice", "900"), ("another", "1")]:
+        (root / group).mkdir(parents=True, exist_ok=True)
+        (root / group / "limit").write_text(limit)
+        (root / group / "used").write_text("300")
+
+    assert (memory_limit(), free_memory()) == (900, 600)
+
+
 @pytest.mark.parametrize(
     ("texts", "limit", "free"),
     [

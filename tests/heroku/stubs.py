@@ -1,12 +1,15 @@
-"""What stands in for `docker` and `heroku` while deploy.sh is tested.
+"""What stands in for `docker`, `heroku` and a slow `python3` while deploy.sh is tested.
 
-Both write a line a call into `$STUBS/calls`. A file `$STUBS/<name>` changes what they answer. A
-container, and an app that was released, is a small server on this machine.
+The first two write a line a call into `$STUBS/calls`. A file `$STUBS/<name>` changes what they
+answer. A container, an app that was released, and gunicorn in a virtual environment are small
+servers on this machine; an app's Git repository is `$STUBS/app.git`.
 """
 
-import http.server
+import contextlib
 import json
 import os
+import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -14,38 +17,18 @@ from pathlib import Path
 
 FOLDER = Path(os.environ.get("STUBS", "."))
 APP_PORT = os.environ.get("APP_PORT", "0")
-
-
-class Server(http.server.BaseHTTPRequestHandler):
-    """Answers as the service does."""
-
-    def do_GET(self) -> None:
-        """Say that it is ready."""
-        self.answer({"status": "ok"})
-
-    def do_POST(self) -> None:
-        """Say how many bytes came, and which the first two are."""
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.answer({"label": body[:2].decode(), "bytes": len(body)})
-
-    def answer(self, content: object) -> None:
-        """Send JSON."""
-        body = json.dumps(content).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        """Keep quiet."""
+SERVER = Path(__file__).with_name("small_server.py")
 
 
 def start_server(port: str) -> int:
     """Start a server beside this process and return its process id."""
-    command = [sys.executable, __file__, "serve", port]
+    command = [sys.executable, "-IS", str(SERVER), port]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     with (FOLDER / "servers").open("a") as file:
         file.write(f"{process.pid}\n")
+    while process.poll() is None:  # it is ready sooner than deploy.sh would look again
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", int(port))):
+            break
     return process.pid
 
 
@@ -78,14 +61,50 @@ def heroku(arguments: Sequence[str]) -> int:
             return 1 if (FOLDER / "no-app").exists() else 0
         case "container:release":
             start_server(APP_PORT)
+        case "git:remote":
+            subprocess.run(["git", "remote", "add", "heroku", FOLDER / "app.git"], check=True)  # noqa: S607 - as heroku does
+            start_server(APP_PORT)
     return 0
+
+
+def python3(arguments: Sequence[str]) -> int:
+    """Be `python3`, but for what takes seconds: exporting a bento, an environment's packages."""
+    match arguments:
+        case ["-", "ant_bee_classifier:latest", target]:
+            if (FOLDER / "no-export").exists():
+                Path(target).mkdir()
+                return 1
+            exported = Path(os.environ["EXPORTED"])
+            shutil.copytree(exported / "bento", target, copy_function=copy_beginning)
+            print((exported / ".python-version").read_text(), end="")
+        case ["-m", "venv", target]:
+            folder = Path(target) / "bin"
+            folder.mkdir(parents=True)
+            python = f'case "$*" in "-m pip"*) ;; *) exec {sys.executable} "$@" ;; esac'
+            gunicorn = f'exec {sys.executable} -IS {SERVER} "$PORT"'
+            if (FOLDER / "broken").exists():
+                gunicorn = "echo the log of the server; exit 1"
+            if (FOLDER / "real").exists():
+                gunicorn = f'exec {sys.executable} -m gunicorn "$@"'
+            for name, text in {"python": python, "gunicorn": gunicorn}.items():
+                (folder / name).write_text(f"#!/bin/sh\n{text}\n")
+                (folder / name).chmod(0o755)
+        case _:
+            os.execv(sys.executable, [sys.executable, *arguments])  # noqa: S606 - there is no shell
+    return 0
+
+
+def copy_beginning(source: str, target: str) -> None:
+    """Copy a file, but no more than its first kilobytes."""
+    with Path(source).open("rb") as file:
+        Path(target).write_bytes(file.read(50_000))
 
 
 def main() -> int:
     """Be what the first argument says."""
     name, *arguments = sys.argv[1:]
-    if name == "serve":
-        http.server.HTTPServer(("127.0.0.1", int(arguments[0])), Server).serve_forever()
+    if name == "python3":
+        return python3(arguments)
     with (FOLDER / "calls").open("a") as file:
         print(name, *arguments, file=file)
     return (docker if name == "docker" else heroku)(arguments)

@@ -1,76 +1,13 @@
-"""deploy.sh, with stand-ins for `docker` and `heroku`."""
+"""deploy.sh, with stand-ins for `docker` and `heroku`, and a Git repository on this machine."""
 
-import contextlib
-import os
-import shutil
-import signal
 import subprocess
-import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import REPOSITORY, environment, free_port
+from tests.heroku.conftest import Machine
 
-STUBS = Path(__file__).with_name("stubs.py")
-TOOLS = (
-    "awk", "cat", "curl", "dirname", "env", "grep", "mkdir", "mktemp", "rm", "sed", "sh", "sleep",
-    "tr",
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Machine:
-    """A machine that has what is in its `bin`, and nothing else."""
-
-    folder: Path
-    home: Path
-    port: int
-
-    def deploy(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run deploy.sh to its end."""
-        settings = {"STUBS": str(self.folder), "APP_PORT": str(self.port)}
-        variables = environment(self.home, PATH=str(self.folder / "bin"), **settings)
-        command = ["sh", str(REPOSITORY / "heroku/deploy.sh"), *arguments]
-        return subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
-
-    def calls(self) -> list[str]:
-        """Return the first words of all calls, in order."""
-        lines = (self.folder / "calls").read_text().splitlines()
-        return [" ".join(line.split()[:2]) for line in lines]
-
-    def remove(self, tool: str) -> None:
-        """Take a tool away."""
-        (self.folder / "bin" / tool).unlink()
-
-    def make(self, name: str) -> None:
-        """Tell the stand-ins to do something else."""
-        (self.folder / name).touch()
-
-
-@pytest.fixture
-def machine(tmp_path: Path, bento_home: Path) -> Iterator[Machine]:
-    """Make a machine with everything that is needed."""
-    _fill(tmp_path / "bin", TOOLS)
-    yield Machine(tmp_path, bento_home, free_port())
-    servers = tmp_path / "servers"
-    for pid in servers.read_text().split() if servers.exists() else ():
-        with contextlib.suppress(ProcessLookupError):  # one that the script itself has ended
-            os.kill(int(pid), signal.SIGKILL)
-
-
-def _fill(folder: Path, tools: Sequence[str]) -> None:
-    folder.mkdir()
-    for tool in tools:
-        (folder / tool).symlink_to(shutil.which(tool) or tool)
-    for name in ("docker", "heroku"):
-        (folder / name).write_text(f'#!/bin/sh\nexec {sys.executable} {STUBS} {name} "$@"\n')
-    for name, module in (("python3", ""), ("bentoml", "-m bentoml")):
-        (folder / name).write_text(f'#!/bin/sh\nexec {sys.executable} {module} "$@"\n')
-    for script in ("docker", "heroku", "python3", "bentoml"):
-        (folder / script).chmod(0o755)
+pytestmark = pytest.mark.xdist_group("heroku")  # one bento and one export for all of them
 
 
 def test_dry_run_stops_before_the_push(machine: Machine) -> None:
@@ -174,13 +111,112 @@ def test_missing_bento_is_named(machine: Machine) -> None:
 
     assert run.returncode == 1
     assert run.stderr.splitlines()[-1] == (
-        "build.sh: there is no bento nothing:here: run save_to_bento.py first"
+        "export.sh: there is no bento nothing:here: run save_to_bento.py first"
     )
 
 
-@pytest.mark.parametrize("arguments", [(), ("--dry-run",), ("--help",), ("a", "b", "c")])
+@pytest.mark.parametrize(
+    "arguments", [(), ("--dry-run",), ("--git",), ("--help",), ("a", "b", "c"), ("a", "")]
+)
 def test_wrong_usage(machine: Machine, arguments: tuple[str, ...]) -> None:
     """Anything but an app and perhaps a tag gets the usage."""
     run = machine.deploy(*arguments)
 
-    assert (run.returncode, run.stderr) == (2, "usage: deploy.sh [--dry-run] APP [TAG]\n")
+    assert (run.returncode, run.stderr) == (2, "usage: deploy.sh [--git] [--dry-run] APP [TAG]\n")
+
+
+@pytest.fixture
+def repository(machine: Machine) -> Path:
+    """Make the app's Git repository, with another app in it, and a Git that is hard to please."""
+    machine.make("other-stack")
+    git, folder, other = ("git", "-c", "user.name=x", "-c", "user.email=x"), "app.git", "other"
+    for command in (
+        ("git", "init", "--quiet", "--bare", folder),
+        ("git", "init", "--quiet", "--initial-branch", "main", other),
+        (*git, "-C", other, "commit", "--quiet", "--allow-empty", "--message", "Another app"),
+        (*git, "-C", other, "push", "--quiet", "../app.git", "main"),
+    ):
+        subprocess.run(command, cwd=machine.folder, check=True)
+    (machine.folder / "ignored").write_text("*.onnx\nmodels/\n")
+    (machine.folder / "gitconfig").write_text(
+        f"[core]\nexcludesFile = {machine.folder}/ignored\nautocrlf = true\n"
+        "[commit]\ngpgSign = true\n[gpg]\nprogram = false\n"
+    )
+    return machine.folder / folder
+
+
+def test_git_dry_run_stops_before_the_push(machine: Machine, repository: Path) -> None:
+    """A dry run exports the bento, tries it without Docker, and pushes nothing."""
+    run = machine.deploy("my-app", "--git", "--dry-run")
+    steps = [line for line in run.stderr.splitlines() if line.startswith("==> ")]
+
+    assert run.returncode == 0, run.stderr
+    assert [step.split()[1] for step in steps] == [
+        "checking", "checking", "exporting", "trying", "stopping",
+    ]  # fmt: skip
+    assert "    dyno.sh: it has " in run.stderr
+    assert '"label": "BM", "bytes": 12342' in run.stderr
+    assert run.stdout == "    heroku git:remote --app my-app\n    git push --force heroku main\n"
+    assert machine.calls() == ["heroku auth:whoami", "heroku apps:info"]
+    assert _git(repository, "log", "--format=%s", "main") == ["Another app"]
+
+
+def test_git_push_is_the_whole_export(machine: Machine, repository: Path) -> None:
+    """All is committed, whatever Git ignores, signs or converts, in place of what was there."""
+    run = machine.deploy("my-app", "--git")
+    pushed = _git(repository, "ls-tree", "-r", "--name-only", "main")
+    names = [path.relative_to(machine.exported) for path in machine.exported.rglob("*")]
+
+    assert run.returncode == 0, run.stderr
+    assert _git(repository, "log", "--format=%s", "main") == ["ant_bee_classifier:latest"]
+    assert pushed == sorted(map(str, (one for one in names if (machine.exported / one).is_file())))
+    assert run.stdout.startswith(f"curl -X POST http://127.0.0.1:{machine.port}/predict ")
+
+
+def _git(repository: Path, *arguments: str) -> list[str]:
+    command = ["git", "-C", str(repository), *arguments]
+    return subprocess.check_output(command, text=True).splitlines()
+
+
+def test_git_push_that_fails(machine: Machine, repository: Path) -> None:
+    """A build that Heroku breaks off, which ends the push, is said in a line."""
+    hook = repository / "hooks/pre-receive"
+    hook.write_text("#!/bin/sh\nexit 1\n")
+    hook.chmod(0o755)
+    run = machine.deploy("my-app", "--git")
+
+    assert (run.returncode, run.stdout) == (1, "")
+    assert run.stderr.splitlines()[-1] == "deploy.sh: the push failed: Heroku says why above"
+
+
+@pytest.mark.usefixtures("repository")
+def test_git_export_that_does_not_start(machine: Machine) -> None:
+    """What ends before it is ready is not waited for: its log is shown, and nothing is pushed."""
+    machine.make("broken")
+    run = machine.deploy("my-app", "--git")
+
+    assert (run.returncode, run.stdout) == (1, "")
+    assert run.stderr.splitlines()[-2:] == [
+        "the log of the server", "deploy.sh: it does not start: its log is above",
+    ]  # fmt: skip
+    assert "heroku git:remote" not in machine.calls()
+
+
+def test_git_takes_no_container_stack(machine: Machine) -> None:
+    """An app on the container stack builds no Python: how to change that is said."""
+    run = machine.deploy("--git", "my-app")
+
+    assert run.returncode == 1
+    assert run.stderr.splitlines()[-1] == (
+        "deploy.sh: my-app is on the container stack: heroku stack:set heroku-24 --app my-app"
+    )
+
+
+def test_git_needs_git(machine: Machine) -> None:
+    """Git that is not there is named; Docker is not asked for."""
+    machine.remove("docker")
+    machine.remove("git")
+    run = machine.deploy("--git", "my-app")
+
+    assert run.returncode == 1
+    assert run.stderr.splitlines()[-1].startswith("deploy.sh: there is no git: https://")

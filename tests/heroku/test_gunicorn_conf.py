@@ -2,6 +2,7 @@
 
 import runpy
 import sys
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -41,6 +42,23 @@ def test_environment_wins(monkeypatch: pytest.MonkeyPatch) -> None:
     assert conf["workers"] == 3
     assert given["ANTBEE_TIMEOUT"] == "7"
     assert all(address.endswith(":1234") for address in conf["bind"])
+
+
+def test_no_more_workers_than_the_memory_holds(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever asks for more, by variable or by gunicorn's option, gets what fits, and is told."""
+    given = {"WEB_CONCURRENCY": "4", "PROMETHEUS_MULTIPROC_DIR": "there"}
+    monkeypatch.setattr("os.environ", given)
+    monkeypatch.setattr("antbee.machine.memory_limit", lambda: 512 << 20)
+    conf = runpy.run_path(str(CONF))
+    arbiter = SimpleNamespace(num_workers=3)
+    conf["on_starting"](arbiter)
+
+    assert (conf["workers"], given["WEB_CONCURRENCY"], arbiter.num_workers) == (1, "1", 1)
+    assert capsys.readouterr().err.splitlines() == [
+        "512 MB of memory: 1 of 4 workers fit", "512 MB of memory: 1 of 3 workers fit",
+    ]  # fmt: skip
 
 
 def test_everything_ends_in_time(conf: dict[str, Any]) -> None:

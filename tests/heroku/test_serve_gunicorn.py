@@ -13,6 +13,7 @@ import pytest
 
 from tests.conftest import REPOSITORY, Server, environment, free_port, wait_until_ready
 
+pytestmark = pytest.mark.xdist_group("heroku")
 SCRIPT = str(REPOSITORY / "heroku/serve-gunicorn")
 
 
