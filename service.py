@@ -5,6 +5,7 @@ model's name is BentoML's argument `model`: `bentoml serve --arg model=my_flower
 """
 
 import logging
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,6 +14,7 @@ from bentoml.models import BentoModel
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
+from uvicorn.protocols.http import auto
 
 from antbee.command import ended_by_signals, exit_on_error
 
@@ -28,6 +30,7 @@ with ended_by_signals():
     from antbee.serving.app import create_app
     from antbee.serving.bento_io import Answer, Picture
     from antbee.serving.observe import Metrics, log_to_stderr
+    from antbee.serving.process import end_with_parent, keep_metrics_apart, prepare_parent
     from antbee.serving.settings import read_settings
 
 if TYPE_CHECKING:
@@ -35,13 +38,14 @@ if TYPE_CHECKING:
 
 packed = BentoModel(getattr(bentoml.use_arguments(), "model", "ant_bee_classifier:latest"))
 
-metrics = Metrics()
 NO_ACCESS_LOG: Final = {"access": {"enabled": False}}
 
 with exit_on_error():
     settings = read_settings()
+    metrics = Metrics()
     if packed.stored is None:
         raise ModelError(f"there is no packed model {packed.tag}: run save_to_bento.py first")
+keep_metrics_apart()
 
 
 def api() -> Api:
@@ -54,6 +58,12 @@ class App(bentoml.Service[Any]):
 
     def to_asgi(self, is_main: bool = True) -> Starlette:
         """Make the ASGI application; every server asks for it once."""
+        self.inner.check()
+        end_with_parent()
+        with suppress(ImportError):  # on Windows uvicorn has no httptools, and another protocol
+            from antbee.serving.http1 import Connection  # noqa: PLC0415 - likewise
+
+            auto.AutoHTTPProtocol = Connection  # the name by which uvicorn makes its connections
         log_to_stderr(settings.log)
         # A broken form is the client's mistake and is answered; it is no news for the log.
         logging.getLogger("python_multipart").setLevel(logging.ERROR)
@@ -90,11 +100,18 @@ class AntBeeClassifier:
     @bentoml.on_deployment
     @staticmethod
     def check() -> None:
-        """Refuse a model that cannot be served before any worker starts."""
+        """Refuse a model that cannot be served, before any worker starts and in each."""
         with exit_on_error():
             model = read_model(Path(packed.resolve().path))
             check_runtime(model, settings.runtime)
             load_head(model)
+
+    @bentoml.on_deployment
+    @staticmethod
+    def prepare() -> None:
+        """Do what the parent of the workers has to, which only `bentoml serve` has."""
+        with exit_on_error():
+            prepare_parent()
 
     @bentoml.on_shutdown
     def close(self) -> None:

@@ -5,13 +5,19 @@ gunicorn -k asgi "antbee.serving.bento_io:app('ant_bee_classifier:latest')"
 """
 
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, cast
+from typing import Annotated, Any, ClassVar, Final, cast
 
 import bentoml
+from bentoml.exceptions import BentoMLException
 from bentoml.validators import ContentType
 from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.types import ASGIApp
+
+from antbee.command import say
+
+NO_APP: Final = 4
+"""The exit code of a worker that tells gunicorn to stop; after most others it starts another."""
 
 
 class Picture(bentoml.IODescriptor):
@@ -49,6 +55,16 @@ class Answer(BaseModel):
 
 
 def app(bento: str = ".") -> ASGIApp:
-    """Load a bento by its tag, or the service in a folder."""
-    asgi: ASGIApp = bentoml.load(bento).to_asgi()  # type: ignore[union-attr]  # no legacy service
+    """Load a bento by its tag, or the service in a folder.
+
+    Raises:
+        SystemExit: it cannot be served, and stderr says why.
+    """
+    try:
+        asgi: ASGIApp = bentoml.load(bento).to_asgi()  # type: ignore[union-attr]  # no legacy service
+    except SystemExit:  # said already
+        raise SystemExit(NO_APP) from None
+    except (BentoMLException, ImportError) as error:
+        say(f"error: {error}")
+        raise SystemExit(NO_APP) from error
     return asgi
