@@ -49,8 +49,10 @@ class Connection(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes; the parser calls the methods below."""
-        self._unset_keepalive_if_required()
+        """Take bytes; the parser calls the methods below.
+
+        Those of an upload that has been answered keep no connection open longer than none would.
+        """
         expected = self._deadline
         try:
             self.parser.feed_data(data)
@@ -70,6 +72,7 @@ class Connection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Start the `PATIENCE` of a request."""
         super().on_message_begin()
+        self._unset_keepalive_if_required()
         if self._deadline is None:
             self._expect_headers()
 

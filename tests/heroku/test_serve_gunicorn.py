@@ -134,7 +134,8 @@ def test_bento_that_cannot_be_served_stops_gunicorn(
             index.unlink()
             index.mkdir()
         case "package":
-            (bento / "src/onnxruntime.py").write_text("raise ImportError('no onnxruntime here')")
+            service = bento / "src/service.py"
+            service.write_text(f"import a_package_that_is_not_there\n{service.read_text()}")
     start_failing(bento)
 
 
