@@ -1,7 +1,17 @@
-"""A server's processes while it works: their memory, and whether any comes or goes."""
+"""A server's processes while it works: their memory, and whether any comes or goes.
 
+    python benchmarks/watch.py PID --minutes 60
+
+prints a line a minute while something else asks the server, such as load.py with `--pause`, then
+one JSON line. Exit code 1: memory grew by more than 5 % after minute 10, or open files or threads.
+"""
+
+import argparse
 import contextlib
+import json
 import threading
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -9,6 +19,7 @@ import psutil
 
 INTERVAL: Final = 0.1
 """Seconds between two looks."""
+MAX_GROWTH: Final = 0.05
 CHILDREN_FAULTS: Final = 10
 """Field 11 of Linux's `/proc/<pid>/stat`: page faults of children that have ended. Every process
 has some, so that a child counts however short it lives."""
@@ -85,3 +96,31 @@ class Watch(contextlib.AbstractContextManager["Watch"]):
         while not self._stop.wait(INTERVAL):
             self._seen |= family(self._pid)
             self._peak = max(self._peak, memory(self._pid))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Watch, print, and return the exit code."""
+    parser = argparse.ArgumentParser(description="A server's memory, open files and threads.")
+    parser.add_argument("pid", type=int)
+    parser.add_argument("--minutes", type=int, default=60)
+    options = parser.parse_args(argv)
+    rows = []
+    for minute in range(options.minutes + 1):
+        processes = family(options.pid)
+        files, threads = (
+            sum(method(one) for one in processes)
+            for method in (psutil.Process.num_fds, psutil.Process.num_threads)
+        )
+        rows.append((memory(options.pid), files, threads))
+        print(
+            f"minute {minute}: {rows[-1][0]:.1f} MB, {files} files, {threads} threads", flush=True
+        )
+        time.sleep(60 * (minute < options.minutes))
+    (before, *fixed), (after, *fixed_after) = rows[min(10, options.minutes)], rows[-1]
+    growth = after / before - 1
+    print(json.dumps({"minutes": options.minutes, "growth": growth, "from": before, "to": after}))
+    return int(growth > MAX_GROWTH or fixed_after > fixed)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
