@@ -44,11 +44,10 @@ def prepare_parent() -> None:
     Raises:
         SettingsError: the address cannot be had.
     """
-    context = click.get_current_context(silent=True)
-    given = context.params if context is not None else {}
-    host = given.get("host") or BentoMLContainer.http.host.get()
-    port = given.get("port") or BentoMLContainer.http.port.get()
-    check_address(host, port)
+    command = click.get_current_context(silent=True)
+    if command is not None and "port" in command.params:  # not for a program's `bentoml.serve`
+        host = command.params["host"] or BentoMLContainer.http.host.get()
+        check_address(host, command.params["port"] or BentoMLContainer.http.port.get())
     folder = BentoMLContainer.prometheus_multiproc_dir.get()
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     os.environ[PARENT] = str(os.getpid())
