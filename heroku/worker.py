@@ -2,7 +2,8 @@
 
 gunicorn's own holds any number of connections, never ends one that has not sent a whole request,
 and when it is to stop, waits for idle connections until it is killed. This one knows which of its
-connections are idle, and ends those. Knows nothing of requests and pictures.
+connections are idle, and ends those; it answers what is no request, and takes addresses, as uvicorn
+does. Knows nothing of pictures.
 """
 
 import asyncio

@@ -1,6 +1,7 @@
 """Requests as they come over the wire, under both servers."""
 
 import asyncio
+import contextlib
 import json
 import socket
 import time
@@ -11,6 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 import uvicorn
 from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
 from antbee.serving import http1
 from tests.conftest import Command, Server, StartServer, bentoml_serve, gunicorn
@@ -130,30 +132,49 @@ def test_head_is_get_without_a_body(either: Server) -> None:
     assert got.endswith(b"\r\n\r\n")
 
 
+async def until_closed(app: ASGIApp, sent: bytes, then: bytes = b"") -> tuple[bytes, float]:
+    """Serve in this process; send, go on sending, and tell what came until the end, and when."""
+    config = uvicorn.Config(
+        app, http=http1.Connection, log_config=None, port=0, lifespan="off", timeout_keep_alive=1
+    )
+    server = uvicorn.Server(config)
+    running = asyncio.create_task(server.serve())
+    while not server.started:
+        await asyncio.sleep(0.01)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    began = time.monotonic()
+    writer.write(sent)
+    received = b""
+    while not reader.at_eof() and time.monotonic() - began < 5:
+        writer.write(then)
+        with contextlib.suppress(TimeoutError, ConnectionError):
+            received += await asyncio.wait_for(reader.read(1000), 0.1)
+    writer.close()
+    server.should_exit = True
+    await running
+    return received, time.monotonic() - began
+
+
 @pytest.mark.parametrize("sent", [b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: he"])
 def test_connection_without_a_request_is_ended(
     monkeypatch: pytest.MonkeyPatch, sent: bytes
 ) -> None:
     """Under uvicorn a client that sends no whole request is let go, as under gunicorn."""
     monkeypatch.setattr(http1, "PATIENCE", 0.3)
+    received, seconds = asyncio.run(until_closed(Starlette(), sent))
 
-    async def serve() -> float:
-        config = uvicorn.Config(Starlette(), http=http1.Connection, log_config=None, port=0)
-        server = uvicorn.Server(config)
-        running = asyncio.create_task(server.serve())
-        while not server.started:
-            await asyncio.sleep(0.01)
-        port = server.servers[0].sockets[0].getsockname()[1]
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        began = time.monotonic()
-        writer.write(sent)
-        assert await asyncio.wait_for(reader.read(), 5) == b""
-        writer.close()
-        server.should_exit = True
-        await running
-        return time.monotonic() - began
+    assert received == b""
+    assert 0.2 < seconds < 3
 
-    assert 0.2 < asyncio.run(serve()) < 3
+
+def test_upload_that_was_answered_ends() -> None:
+    """A client that goes on sending, a byte at a time, is let go soon after its answer."""
+    sent = head("Content-Length: 1000", target="/nothing")
+    received, seconds = asyncio.run(until_closed(Starlette(), sent, b"x"))
+
+    assert received.startswith(b"HTTP/1.1 404")
+    assert 0.9 < seconds < 3
 
 
 @pytest.mark.slow
