@@ -8,6 +8,7 @@ What you add to the class or to the service works as BentoML's documentation say
 
 import io
 import logging
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,6 +16,7 @@ import bentoml
 from bentoml.models import BentoModel
 from PIL import Image
 from starlette.applications import Starlette
+from uvicorn.protocols.http import auto
 
 from antbee.command import ended_by_signals, exit_on_error, say
 
@@ -31,6 +33,7 @@ with ended_by_signals():
     from antbee.serving.bento_io import Answers, Picture
     from antbee.serving.observe import Metrics, log_to_stderr
     from antbee.serving.openapi import describe
+    from antbee.serving.process import end_with_parent, keep_metrics_apart, prepare_parent
     from antbee.serving.settings import read_settings
 
 if TYPE_CHECKING:
@@ -38,14 +41,14 @@ if TYPE_CHECKING:
 
 packed = BentoModel(getattr(bentoml.use_arguments(), "model", "ant_bee_classifier:latest"))
 
-metrics = Metrics()
-
 with exit_on_error():
     settings = read_settings()
+    metrics = Metrics()
     if packed.stored is None:
         raise ModelError(f"there is no packed model {packed.tag}: run save_to_bento.py first")
     model = read_model(Path(packed.stored.path))
     card = model.folder / CARD
+keep_metrics_apart()
 
 CONFIG: Final[dict[str, Any]] = {
     "workers": settings.workers,
@@ -70,12 +73,18 @@ class App(bentoml.Service[Any]):
         A service that is only depended on is BentoML's alone: the two talk its own protocol.
         """
         self.inject_config()
+        self.inner.check()
+        end_with_parent()
         with exit_on_error():
             routes = bento_io.routes(self)
             metrics.tracer = bento_io.tracer()
         theirs: Starlette = super().to_asgi(is_main)
         if not is_main:
             return theirs
+        with suppress(ImportError):  # on Windows uvicorn has no httptools, and another protocol
+            from antbee.serving.http1 import Connection  # noqa: PLC0415 - likewise
+
+            auto.AutoHTTPProtocol = Connection  # the name by which uvicorn makes its connections
         log_to_stderr(settings.log)
         # A broken form is the client's mistake and is answered; it is no news for the log.
         logging.getLogger("python_multipart").setLevel(logging.ERROR)
@@ -141,12 +150,19 @@ class AntBeeClassifier:
     @bentoml.on_deployment
     @staticmethod
     def check() -> None:
-        """Refuse a model that cannot be served before any worker starts."""
+        """Refuse a model that cannot be served, before any worker starts and in each."""
         with exit_on_error():
             check_runtime(model, settings.runtime)
             load_head(model)
             bento_io.routes(AntBeeClassifier)
             bento_io.tracer()
+
+    @bentoml.on_deployment
+    @staticmethod
+    def prepare() -> None:
+        """Do what the parent of the workers has to, which only `bentoml serve` has."""
+        with exit_on_error():
+            prepare_parent()
         AntBeeClassifier.report()
 
     @bentoml.on_shutdown

@@ -159,10 +159,13 @@ def run(work: Callable[[], int], signals: Signals | None = None) -> int:
 
 @contextmanager
 def exit_on_error() -> Iterator[None]:
-    """For code that another program runs, such as BentoML: a user's mistake ends that program."""
+    """For code that another program runs, such as BentoML: a user's mistake ends that program.
+
+    So does a file that cannot be read.
+    """
     try:
         yield
-    except AntBeeError as error:
+    except (AntBeeError, OSError) as error:
         say(f"error: {error}")
         raise SystemExit(FAILED) from error
 

@@ -32,6 +32,8 @@ ROOM_MB: Final = 300
 """What it needs beside that: the uploads it has in memory, small pictures, and one large one."""
 THREAD_MB: Final = 170
 """Of that room, for each thread."""
+UPLOADS_MB: Final = 200
+"""Of request bodies that a process has in memory at once, where there is room for them."""
 SMALL_MB: Final = 19
 """What a thread needs for a picture of `antbee.images.LARGE` pixels."""
 PIXEL_BYTES: Final = 19
@@ -98,7 +100,7 @@ def limits_of_worker(megabytes: int, workers: int, cores: int) -> dict[str, str]
     """The server's settings for each worker's share of the memory and the cores, by variable."""
     room = max(ROOM_MB, (megabytes - MASTER_MB) // workers - WORKER_MB)
     threads = max(1, min(cores // workers, room // THREAD_MB))
-    uploads = min(200, room // 6)
+    uploads = min(UPLOADS_MB, room // 6)
     return {
         # Small pictures are decoded several at once, large ones one at a time.
         "ANTBEE_THREADS": str(threads),

@@ -40,6 +40,7 @@ class Load:
     stop: float  # when no request is sent any more, on the clock of `time.perf_counter`
     limit: float = math.inf  # how many requests are sent at most
     patient: bool = False  # whether a connection that is told to retry later does
+    pause: float = 0  # seconds between an answer and the next request
     # Status, when it was asked and when answered, in seconds.
     answers: list[tuple[int, float, float]] = field(default_factory=list)
     lost: int = 0  # requests that were never answered
@@ -83,6 +84,8 @@ class Connection(asyncio.Protocol):
             self._transport.close()
         elif wait and self._load.patient:
             asyncio.get_running_loop().call_later(wait, self._ask)
+        elif self._load.pause:
+            asyncio.get_running_loop().call_later(self._load.pause, self._ask)
         else:
             self._ask(now)
 
@@ -114,6 +117,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--field", help="send multipart forms with the picture in this field; else its raw bytes")
     add("--together", choices=("json", "form"), help="send all pictures in each request")
     add("--patient", action="store_true", help="heed Retry-After before asking again")
+    add("--pause", type=float, default=0, help="seconds between an answer and the next request")
     options = parser.parse_args(argv)
     pictures = [path.read_bytes() for path in options.pictures]
     if options.together == "json":
@@ -151,7 +155,7 @@ async def drive(options: argparse.Namespace, requests: Sequence[bytes]) -> dict[
     """Open the connections, let them ask until the time is over, and sum up."""
     start, used = time.perf_counter(), time.process_time()
     stop = start + options.seconds
-    load = Load(itertools.cycle(requests), stop, options.requests, options.patient)
+    load = Load(itertools.cycle(requests), stop, options.requests, options.patient, options.pause)
     clients = [asyncio.create_task(ask(load, options.url)) for _ in range(options.connections)]
     _, silent = await asyncio.wait(clients, timeout=options.seconds + PATIENCE)
     used = time.process_time() - used

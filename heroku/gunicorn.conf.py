@@ -55,30 +55,55 @@ def that_fit(asked: int) -> int:
     return fit
 
 
-def on_starting(arbiter: Any) -> None:  # noqa: ANN401 - gunicorn ships no types
-    """Make the folder in which the workers add up their metrics, before the first of them."""
+def when_ready(arbiter: Any) -> None:  # noqa: ANN401 - gunicorn ships no types
+    """Make the folder in which several workers add up their metrics, before the first of them.
+
+    One that another master made, which started this one to take its place, goes when that one does.
+    """
     # GUNICORN_CMD_ARGS has had the last word.
     arbiter.num_workers = that_fit(arbiter.num_workers)
-    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
-        folder = tempfile.mkdtemp(prefix="metrics-", dir=in_memory())
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
-        made.append(folder)
+    if ours(os.environ.get(METRICS, FOLDER)):
+        os.environ.pop(METRICS, None)
+        if arbiter.num_workers > 1:
+            os.environ[METRICS] = tempfile.mkdtemp(prefix=FOLDER, dir=in_memory())
 
 
-def child_exit(_: Any, worker: Any) -> None:  # noqa: ANN401 - likewise
-    """Take a worker that ended out of the metrics' gauges; what it counted stays."""
-    from prometheus_client.multiprocess import mark_process_dead  # noqa: PLC0415 - rarely needed
+def ours(folder: str) -> bool:
+    """Whether the metrics' folder is none that somebody has chosen."""
+    return Path(folder).name.startswith(FOLDER)
 
-    mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]  # it ships no types
+
+def child_exit(server: Any, worker: Any) -> None:  # noqa: ANN401 - likewise
+    """Take a worker that ended out of the metrics' gauges; what it counted stays.
+
+    gunicorn starts another in its place. Where it ended before it served, and no other serves, the
+    next would end as well, be it for lack of memory: the server stops.
+
+    Raises:
+        HaltServer: ends gunicorn.
+    """
+    from gunicorn.errors import HaltServer  # noqa: PLC0415 - rarely needed
+    from prometheus_client.multiprocess import mark_process_dead  # noqa: PLC0415 - likewise
+
+    if METRICS in os.environ:
+        mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]  # it ships no types
+    stopping = not server.LISTENERS
+    if not stopping and not any(one.served for one in (worker, *server.WORKERS.values())):
+        raise HaltServer("a worker ended before it served, and no other serves", 1)
 
 
 def on_exit(_: Any) -> None:  # noqa: ANN401 - likewise
-    """Leave nothing behind."""
-    for folder in made:
+    """Leave nothing behind, and end with 1 as every command here does, whatever gunicorn says."""
+    from gunicorn.errors import HaltServer  # noqa: PLC0415 - likewise
+
+    if ours(folder := os.environ.get(METRICS, "")):
         shutil.rmtree(folder, ignore_errors=True)
+    if isinstance(sys.exception(), HaltServer):
+        sys.exit(1)
 
 
-made: list[str] = []
+METRICS = "PROMETHEUS_MULTIPROC_DIR"
+FOLDER = "antbee-metrics-"
 memory = memory_limit() // MB
 count = os.environ.get("WEB_CONCURRENCY", str(workers_that_fit(memory, cores())))
 if not (count.isascii() and count.isdigit() and int(count)):
@@ -87,6 +112,10 @@ workers = that_fit(int(count))
 os.environ["WEB_CONCURRENCY"] = str(workers)
 for name, value in limits_of_worker(memory, workers, cores()).items():
     os.environ.setdefault(name, value)
+if "DYNO" in os.environ:
+    # Only the router reaches a dyno, from a private address; the one that it adds is the client's.
+    private = "127.0.0.1,::1,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16"
+    forwarded_allow_ips = os.environ.setdefault("FORWARDED_ALLOW_IPS", private)
 # Whatever was accepted is answered before `graceful_timeout`.
 os.environ.setdefault("ANTBEE_TIMEOUT", "22")
 

@@ -2,18 +2,24 @@
 
 gunicorn's own holds any number of connections, never ends one that has not sent a whole request,
 and when it is to stop, waits for idle connections until it is killed. This one knows which of its
-connections are idle, and ends those. Knows nothing of requests and pictures.
+connections are idle, and ends those; it answers what is no request, and takes addresses, as uvicorn
+does. Knows nothing of pictures.
 """
 
 import asyncio
 import contextlib
+import mmap
 import socket
 import sys
 from asyncio import Transport
 from typing import Any, Final
+from urllib.parse import unquote_to_bytes
 
 from gunicorn.asgi.protocol import ASGIProtocol
 from gunicorn.workers import gasgi
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+
+from antbee.serving.http1 import refusal
 
 PATIENCE: Final = 15.0
 """Seconds in which a request's headers must have come: all of them, from the first byte on, or from
@@ -31,9 +37,10 @@ class Connection(ASGIProtocol):  # type: ignore[misc]  # gunicorn ships no types
     """A connection that ends by itself when it brings no request.
 
     gunicorn's protocol is an `asyncio.Protocol`. Beyond that, this class relies on `req_count`,
-    `_awaiting_request` and `_closed`, on `_on_headers_complete`, which the parser calls, on
-    `_will_close`, which decides what an answer says, and on `_keepalive_timeout`, which ends the
-    connection.
+    `_awaiting_request` and `_closed`, on `_feed_callback_parser` and `_on_headers_complete`, which
+    it calls, on `_current_request`, on `_will_close`, which decides what an answer says, on
+    `_send_error_response`, `_is_websocket_upgrade` and `_effective_peername`, and on
+    `_keepalive_timeout`, which ends the connection.
     """
 
     worker: "Worker"
@@ -82,9 +89,40 @@ class Connection(ASGIProtocol):  # type: ignore[misc]  # gunicorn ships no types
             self._deadline.cancel()
             self._deadline = None
 
+    def _feed_callback_parser(self, data: bytes) -> bool:
+        try:
+            return bool(super()._feed_callback_parser(data))
+        except ValueError:  # a length of more digits than Python reads
+            self._send_error_response(400, "this is no HTTP request")
+            self._close_transport()
+            return False
+
     def _on_headers_complete(self) -> bool:
         self._headers_came()
-        return bool(super()._on_headers_complete())
+        skip = bool(super()._on_headers_complete())
+        request = self._current_request
+        if b"://" in request.raw_path and not request.raw_path.startswith(b"/"):
+            # http://host/path, as a client writes to a proxy, and any server has to take it
+            request.raw_path = b"/" + b"".join(request.raw_path.split(b"/", 3)[3:])
+            request.path = unquote_to_bytes(request.raw_path).decode(errors="replace")
+        return skip
+
+    def _is_websocket_upgrade(self, request: Any) -> bool:  # noqa: ANN401 - gunicorn's own
+        key = any(name == "SEC-WEBSOCKET-KEY" for name, _ in request.headers)
+        return key and bool(super()._is_websocket_upgrade(request))
+
+    def _send_error_response(
+        self, status: int, message: str, extra_headers: tuple[tuple[str, str], ...] = ()
+    ) -> None:
+        headers = (f"{name}: {value}" for name, value in extra_headers)
+        self._safe_write(refusal(status, message, *headers))
+
+    def _effective_peername(self, peername: Any) -> Any:  # noqa: ANN401 - gunicorn's own
+        """Spell an IPv4 address that came in on an IPv6 socket as what it is."""
+        found = super()._effective_peername(peername)
+        if isinstance(found, tuple) and found[0].startswith("::ffff:"):
+            return found[0].removeprefix("::ffff:"), found[1]
+        return found
 
     def _will_close(self, *args: Any) -> bool:  # noqa: ANN401 - gunicorn's own
         return self.worker.stopping or super()._will_close(*args)
@@ -106,6 +144,24 @@ class Worker(gasgi.ASGIWorker):  # type: ignore[misc]  # gunicorn ships no types
         self._retires_after: int = self.max_requests
         self.max_requests: int = sys.maxsize
         self.connections: dict[Connection, None] = {}
+        # Memory that the master, which makes this object, shares with the process that it forks.
+        self._served = mmap.mmap(-1, 1)
+
+    @property
+    def served(self) -> bool:
+        """Whether its process has got as far as to serve; its master asks that."""
+        return self._served[0] > 0
+
+    def notify(self) -> None:
+        """Tell the master that it lives, once it serves."""
+        self._served[0] = 1
+        super().notify()
+
+    def load_wsgi(self) -> None:
+        """Load the application, and tell it who is behind a router."""
+        super().load_wsgi()
+        trusted = self.cfg.forwarded_allow_ips
+        self.asgi: Any = ProxyHeadersMiddleware(self.asgi, trusted_hosts=trusted)
 
     def init_process(self) -> None:
         """Serve, in a process of its own, until told to stop."""

@@ -203,14 +203,13 @@ def guarded(start_server: StartServer) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="session")
-def gunicorn_server(
-    start_server: StartServer, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Server]:
+def gunicorn_server(start_server: StartServer) -> Iterator[Server]:
     """Serve it under gunicorn: two workers, each with one thread and room for one more request."""
     settings = {"WEB_CONCURRENCY": "2", "ANTBEE_THREADS": "1", "ANTBEE_QUEUE": "1"}
-    folder = str(tmp_path_factory.mktemp("metrics"))
-    with start_server(command=gunicorn, PROMETHEUS_MULTIPROC_DIR=folder, **settings) as running:
+    with start_server(command=gunicorn, **settings) as running:
         yield running
+    log = running.log.read_text()
+    assert not any(word in log for word in ("Traceback", "[WARNING]", "[ERROR]"))
 
 
 def bentoml_serve(target: str, port: int) -> list[str]:
@@ -219,9 +218,10 @@ def bentoml_serve(target: str, port: int) -> list[str]:
 
 
 def gunicorn(target: str, port: int) -> list[str]:
-    """Serve with gunicorn, as many workers as `WEB_CONCURRENCY` says."""
+    """Serve with gunicorn as on a dyno, as many workers as `WEB_CONCURRENCY` says."""
+    conf = str(REPOSITORY / "heroku/gunicorn.conf.py")
     app = f"antbee.serving.bento_io:app({target!r})"
-    return ["gunicorn", "-k", "asgi", "--no-control-socket", "--bind", f"127.0.0.1:{port}", app]
+    return ["gunicorn", "--config", conf, "--bind", f"127.0.0.1:{port}", app]
 
 
 def free_port() -> int:

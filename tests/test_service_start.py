@@ -1,10 +1,13 @@
 """The service's starts: with other servers and runtimes, and those that fail."""
 
 import contextlib
+import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
@@ -37,24 +40,57 @@ def test_gunicorn_serves_the_same(gunicorn_server: Server, server: Server, jpeg:
     assert counted(gunicorn_server, name) - before == 10
 
 
-def test_two_workers_with_torch(
-    start_server: StartServer, packed: PackedModel, server: Server
-) -> None:
+@pytest.fixture(scope="module")
+def two_workers(start_server: StartServer) -> Iterator[Server]:
+    """Serve with two workers, on PyTorch."""
+    with start_server(ANTBEE_RUNTIME="torch", WEB_CONCURRENCY="2") as running:
+        yield running
+
+
+def workers_of(server: Server) -> list[psutil.Process]:
+    """Find the processes that answer."""
+    found = []
+    for process in psutil.Process(server.process.pid).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):  # one that BentoML asks something
+            if "_bentoml_impl.worker.service" in process.cmdline():
+                found.append(process)
+    return found
+
+
+def test_two_workers_with_torch(two_workers: Server, packed: PackedModel, server: Server) -> None:
     """As many processes as `WEB_CONCURRENCY` says, and on PyTorch the same answers to 1e-4."""
     pictures = [encode(noise(200, 150, seed)) for seed in range(4)]
-    with start_server(ANTBEE_RUNTIME="torch", WEB_CONCURRENCY="2") as torch_server:
-        answers = [torch_server.predict(data).json() for data in pictures]
-        commands = []
-        for process in psutil.Process(torch_server.process.pid).children(recursive=True):
-            with contextlib.suppress(psutil.NoSuchProcess):  # one that BentoML asks something
-                commands.append(process.cmdline())
 
-    assert sum("_bentoml_impl.worker.service" in command for command in commands) == 2
-    for data, answer in zip(pictures, answers, strict=True):
-        ours = server.predict(data).json()
+    assert len(workers_of(two_workers)) == 2
+    for data in pictures:
+        answer, ours = two_workers.predict(data).json(), server.predict(data).json()
         assert ours["label"] == answer["label"]
         for label in packed.labels:
             assert abs(ours["probabilities"][label] - answer["probabilities"][label]) < 1e-4
+
+
+def test_taken_port_stops_the_start(server: Server, bentoml_home: Path, jpeg: bytes) -> None:
+    """A port that is taken is named in one line, and the metrics of who has it stay."""
+    server.predict(jpeg)
+    name = 'antbee_requests_total{path="/predict",status="200"}'
+    before = counted(server, name)
+    run = _start_failing(bentoml_home, urlsplit(server.url).port)
+
+    assert run.returncode == 1
+    assert re.fullmatch(r"error: cannot listen on 0.0.0.0:\d+ .*another with --port\n", run.stderr)
+    assert counted(server, name) == before > 0
+
+
+def test_workers_end_with_their_parent(two_workers: Server) -> None:
+    """Two seconds after a kill of `bentoml serve`, its workers are gone, and their metrics."""
+    workers = workers_of(two_workers)
+    folder = Path(workers[0].environ()["PROMETHEUS_MULTIPROC_DIR"])
+    assert list(folder.glob("*.db"))
+    two_workers.process.kill()
+    _, left = psutil.wait_procs(workers, timeout=2)
+
+    assert not left
+    assert not folder.exists()
 
 
 def test_bad_setting_stops_the_start(bentoml_home: Path) -> None:
@@ -86,9 +122,11 @@ def test_damaged_model_stops_the_start(bentoml_home: Path, tmp_path: Path) -> No
     assert "Traceback" not in run.stderr
 
 
-def _start_failing(home: Path, **settings: str) -> subprocess.CompletedProcess[str]:
+def _start_failing(
+    home: Path, port: int | None = None, **settings: str
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "bentoml", "serve", "--port", str(free_port())],
+        [sys.executable, "-m", "bentoml", "serve", "--port", str(port or free_port())],
         cwd=REPOSITORY,
         env=environment(home, **settings),
         capture_output=True,

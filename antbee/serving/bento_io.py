@@ -23,6 +23,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 from typing_extensions import TypedDict
 
+from antbee.command import say
 from antbee.errors import RequestError, SettingsError
 from antbee.serving.app import ROUTES
 
@@ -54,6 +55,8 @@ HOOKS: Final = (
     ("__is_ready__", "/readyz"),
 )
 """Methods with which a service answers BentoML's probes itself."""
+NO_APP: Final = 4
+"""The exit code of a worker that tells gunicorn to stop; after most others it starts another."""
 
 
 class Answers(TypedDict):
@@ -169,8 +172,18 @@ def without_effect(name: str, ours: Mapping[str, Any]) -> list[str]:
 
 
 def app(bento: str = ".") -> ASGIApp:
-    """Load a bento by its tag, or the service in a folder."""
-    service: Any = bentoml.load(bento)
-    asgi: ASGIApp = service.to_asgi()
+    """Load a bento by its tag, or the service in a folder.
+
+    Raises:
+        SystemExit: it cannot be served, and stderr says why.
+    """
+    try:
+        service: Any = bentoml.load(bento)
+        asgi: ASGIApp = service.to_asgi()
+    except SystemExit:  # said already
+        raise SystemExit(NO_APP) from None
+    except (BentoMLException, ImportError) as error:
+        say(f"error: {error}")
+        raise SystemExit(NO_APP) from error
     service.report()
     return asgi

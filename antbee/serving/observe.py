@@ -13,18 +13,26 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
+    REGISTRY,
     CollectorRegistry,
     Counter,
     Gauge,
     Histogram,
+    ProcessCollector,
     generate_latest,
 )
+from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from antbee.errors import SettingsError
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Tracer
@@ -54,9 +62,17 @@ class Metrics:
 
     Attributes:
         tracer: makes a span of each stage, where traces are exported.
+
+    Raises:
+        SettingsError: the folder that `PROMETHEUS_MULTIPROC_DIR` names cannot be had.
     """
 
     def __init__(self) -> None:
+        if folder := os.environ.get(DIRECTORY):
+            try:
+                Path(folder).mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise SettingsError(f"{DIRECTORY}={folder!r}: {error.strerror}") from error
         self.tracer: Tracer | None = None
         self._registry = registry = CollectorRegistry()
         self._requests = Counter(
@@ -80,7 +96,7 @@ class Metrics:
             "antbee_predictions", "Pictures classified", ["label"], registry=registry
         )
         self._probability = Histogram(
-            "antbee_probability",
+            "antbee_probability_ratio",
             "The probability of each prediction",
             buckets=PROBABILITIES,
             registry=registry,
@@ -131,12 +147,35 @@ class Metrics:
             self._in_flight.dec(pictures)
 
     def exposition(self) -> bytes:
-        """Write the numbers of all processes in Prometheus's text format."""
-        if not os.environ.get(DIRECTORY):
-            return generate_latest(self._registry)
+        """Write the numbers of all processes in Prometheus's text format.
+
+        Whatever else the service counts with prometheus_client is among them.
+        """
+        folder = os.environ.get(DIRECTORY)
+        if not folder:
+            return generate_latest(self._registry) + generate_latest(REGISTRY)
         shared = CollectorRegistry()
         MultiProcessCollector(shared)  # type: ignore[no-untyped-call]  # it ships no types
+        shared.register(Processes(Path(folder)))
         return generate_latest(shared)
+
+
+@dataclass(eq=False)
+class Processes(Collector):
+    """The `process_` metrics of every process that has counted something in a folder, by `pid`."""
+
+    folder: Path
+
+    def collect(self) -> Iterator[Metric]:
+        """Read what the system knows of each that still runs."""
+        found: dict[str, Metric] = {}
+        for path in self.folder.glob("counter_*.db"):
+            pid = path.stem.partition("_")[2]
+            for one in ProcessCollector(pid=partial(str, pid), registry=None).collect():
+                metric = found.setdefault(one.name, Metric(one.name, one.documentation, one.type))
+                for sample in one.samples:
+                    metric.add_sample(sample.name, {"pid": pid}, sample.value)
+        yield from found.values()
 
 
 @dataclass
@@ -168,6 +207,9 @@ class Telemetry:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message["headers"], (_ID, request_id)]
+            elif scope["method"] == "HEAD":
+                # Starlette answers as if for GET, and gunicorn warns of every such answer.
+                message["body"] = b""
             else:
                 size += len(message.get("body", b""))
             await send(message)

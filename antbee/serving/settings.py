@@ -14,7 +14,7 @@ from pydantic.dataclasses import dataclass
 
 from antbee.errors import SettingsError
 from antbee.images import MAX_MEGAPIXELS
-from antbee.machine import cores
+from antbee.machine import UPLOADS_MB, cores
 from antbee.predictor import RUNTIMES
 
 PREFIX: Final = "ANTBEE_"
@@ -86,7 +86,7 @@ class Settings:
     queue: int = _whole_number(lambda: QUEUE_PER_THREAD * cores(), 0, 100_000)
     timeout: float = _number(25, 0.001, 3600)
     runtime: str = _choice("auto", *RUNTIMES)
-    uploads_mb: float = _number(200, 0.001, 1_000_000)
+    uploads_mb: float = _number(UPLOADS_MB, 0.001, 1_000_000)
     allow_urls: bool = Field(default=False, description="on or off")
     download_threads: int = _whole_number(lambda: 5, 1, 1024)
     download_timeout: float = _number(10, 0.001, 3600)

@@ -2,12 +2,14 @@
 
 import runpy
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from antbee.machine import MB, cores, limits_of_worker, memory_limit, workers_that_fit
+from antbee.serving.observe import DIRECTORY
 from tests.conftest import REPOSITORY
 
 CONF = REPOSITORY / "heroku/gunicorn.conf.py"
@@ -53,7 +55,7 @@ def test_no_more_workers_than_the_memory_holds(
     monkeypatch.setattr("antbee.machine.memory_limit", lambda: 512 << 20)
     conf = runpy.run_path(str(CONF))
     arbiter = SimpleNamespace(num_workers=3)
-    conf["on_starting"](arbiter)
+    conf["when_ready"](arbiter)
 
     assert (conf["workers"], given["WEB_CONCURRENCY"], arbiter.num_workers) == (1, "1", 1)
     assert capsys.readouterr().err.splitlines() == [
@@ -86,3 +88,27 @@ def test_bad_number_of_workers_is_named(monkeypatch: pytest.MonkeyPatch) -> None
 
     with pytest.raises(SystemExit, match="WEB_CONCURRENCY='auto'"):
         runpy.run_path(str(CONF))
+
+
+def test_metrics_folder_is_for_several_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One worker needs none, several have one of their own, and one that somebody set stays."""
+    made = {}
+    for workers, given in (
+        ("1", None),
+        ("2", None),
+        ("2", "/somebody's"),
+        ("2", "/x/antbee-metrics-y"),
+    ):
+        variables = {"WEB_CONCURRENCY": workers} | ({DIRECTORY: given} if given else {})
+        monkeypatch.setattr("os.environ", variables)
+        conf = runpy.run_path(str(CONF))
+        conf["when_ready"](None)
+        made[workers, given] = variables.get(DIRECTORY)
+        existed = Path(made[workers, given] or "").is_dir()
+        conf["on_exit"](None)
+
+        assert existed is (workers == "2" and given != "/somebody's") or not made[workers, given]
+        assert not made[workers, given] or not Path(str(made[workers, given])).exists()
+    assert made["1", None] is None
+    assert made["2", "/somebody's"] == "/somebody's"
+    assert made["2", "/x/antbee-metrics-y"] not in (None, "/x/antbee-metrics-y")

@@ -1,6 +1,7 @@
 """serve-gunicorn outside a container."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -83,6 +84,60 @@ def test_nothing_unusual_is_logged(served: Server) -> None:
     log = served.log.read_text()
 
     assert not any(word in log for word in ("Traceback", "WARNING", "ERROR", "Error"))
+
+
+def test_client_behind_a_router_is_logged(served: Server, jpeg: bytes) -> None:
+    """The log names the client that a router on a trusted address tells; IPv4 as what it is."""
+    served.predict(jpeg, X_Request_ID="direct")
+    served.predict(jpeg, X_Request_ID="routed", X_Forwarded_For="203.0.113.7")
+
+    assert " 127.0.0.1 POST /predict" in served.logged("id=direct")
+    assert " 203.0.113.7 POST /predict" in served.logged("id=routed")
+
+
+def start_failing(bento: Path, **settings: str) -> None:
+    """Start what cannot serve: one line says why, one worker was tried, and gunicorn ends."""
+    home = bento.parents[2]
+    settings = {"PORT": str(free_port()), "WEB_CONCURRENCY": "1", **settings}
+    run = ended(SCRIPT, str(bento), environment=variables(home, **settings))
+    lines = [line for line in run.stderr.splitlines() if " [INFO] " not in line]
+
+    assert run.returncode == 1
+    assert len([line for line in lines if line.startswith("error: ")]) == 1
+    assert run.stderr.count("Booting worker") == 1
+    assert "Traceback" not in run.stderr
+
+
+def test_bad_setting_stops_gunicorn(bento_home: Path) -> None:
+    """A setting that cannot be ends gunicorn with 1, as it ends `bentoml serve`."""
+    (bento,) = bento_home.glob("bentos/ant_bee_classifier/*/")
+    start_failing(bento, ANTBEE_THREADS="x")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", ["damaged", "newer", "missing", "unreadable", "package"])
+def test_bento_that_cannot_be_served_stops_gunicorn(
+    bento_home: Path, tmp_path: Path, fault: str
+) -> None:
+    """So does whatever else makes every worker fail."""
+    home = shutil.copytree(bento_home, tmp_path / "home", symlinks=True)
+    (bento,) = home.glob("bentos/ant_bee_classifier/*/")
+    (model,) = home.glob("models/ant_bee_classifier/*/")
+    index = model / "model.json"
+    match fault:
+        case "damaged":
+            (model / "model.onnx").write_bytes(b"damaged")
+        case "newer":
+            index.write_text(index.read_text().replace('"format": ', '"format": 9'))
+        case "missing":
+            shutil.rmtree(model)
+        case "unreadable":
+            index.unlink()
+            index.mkdir()
+        case "package":
+            service = bento / "src/service.py"
+            service.write_text(f"import a_package_that_is_not_there\n{service.read_text()}")
+    start_failing(bento)
 
 
 def test_unknown_bento_is_named(tmp_path: Path) -> None:

@@ -10,16 +10,19 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.conftest import REPOSITORY, free_port
 
 APP = """
-import asyncio, time
+import asyncio, os, time
 import worker
 
 worker.PATIENCE, worker.NOTICE, worker.LINGER = 1.5, 0.5, 0.5
 eight = asyncio.Barrier(8)
+if os.environ.get("KILLED"):
+    os.kill(os.getpid(), 9)
 
 async def app(scope, receive, send):
     assert scope["type"] == "http"
@@ -46,7 +49,11 @@ class Gunicorn:
         bind = ["--no-control-socket", "--bind", f"127.0.0.1:{self.port}", "--chdir", str(folder)]
         self.process = subprocess.Popen(
             [*command, *bind, *options, "small:app"],
-            env={**os.environ, "PYTHONPATH": str(REPOSITORY / "heroku")},
+            env={
+                **os.environ,
+                "PYTHONPATH": f"{REPOSITORY}{os.pathsep}{REPOSITORY / 'heroku'}",
+                "WEB_CONCURRENCY": "1",
+            },
             stderr=subprocess.DEVNULL,
             process_group=0,
         )
@@ -221,3 +228,26 @@ def test_worker_retires(start: Callable[..., Gunicorn]) -> None:
     assert len(answers) == 4
     assert answer(last) == b""
     assert b" 200 OK" in answer(server.connect(request()))
+
+
+CONF = ("--config", str(REPOSITORY / "heroku/gunicorn.conf.py"))
+
+
+def test_worker_that_is_killed_before_it_serves_stops_gunicorn(
+    start: Callable[..., Gunicorn], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As for lack of memory: the next would be killed as well."""
+    monkeypatch.setenv("KILLED", "yes")
+
+    assert start(*CONF).process.wait(20) == 1
+
+
+def test_worker_that_is_killed_later_is_replaced(start: Callable[..., Gunicorn]) -> None:
+    """One that has served goes on in the next."""
+    server = start(*CONF)
+    answer(server.connect(request()))
+    (worker,) = psutil.Process(server.process.pid).children()
+    worker.kill()
+
+    assert b" 200 OK" in answer(server.connect(request()))
+    assert server.process.poll() is None

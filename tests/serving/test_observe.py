@@ -1,6 +1,12 @@
 """What the server counts."""
 
-from antbee.serving.observe import Metrics
+import os
+from pathlib import Path
+
+import pytest
+
+from antbee.errors import SettingsError
+from antbee.serving.observe import DIRECTORY, Metrics, Processes
 
 
 def test_predictions_and_rejections() -> None:
@@ -12,7 +18,7 @@ def test_predictions_and_rejections() -> None:
     counted = metrics.exposition().decode()
 
     assert 'antbee_predictions_total{label="ant"} 2.0' in counted
-    assert 'antbee_probability_bucket{le="0.6"} 1.0' in counted
+    assert 'antbee_probability_ratio_bucket{le="0.6"} 1.0' in counted
     assert 'antbee_rejections_total{code="corrupt_image"} 1.0' in counted
 
 
@@ -28,3 +34,33 @@ def test_stages_and_flight() -> None:
     assert "antbee_pictures_in_flight 0.0" in after
     assert 'antbee_stage_seconds_count{stage="decode"} 1.0' in after
     assert 'antbee_stage_seconds_bucket{le="0.0025",stage="queue"} 1.0' in after
+
+
+def test_process_is_measured() -> None:
+    """The process that serves says what it uses; several say which they are."""
+    alone = Metrics().exposition().decode()
+
+    assert "\nprocess_resident_memory_bytes " in alone
+    assert "\nprocess_open_fds " in alone
+
+
+def test_processes_of_a_folder_are_measured(tmp_path: Path) -> None:
+    """Of several that count in one folder, each that still runs is told apart by its number."""
+    for pid in (os.getpid(), 2**22 + 1):  # no system gives the latter
+        (tmp_path / f"counter_{pid}.db").touch()
+    samples = [one for metric in Processes(tmp_path).collect() for one in metric.samples]
+
+    assert {one.labels["pid"] for one in samples} == {str(os.getpid())}
+    assert "process_cpu_seconds_total" in {one.name for one in samples}
+
+
+def test_folder_that_cannot_be_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A folder for metrics is made where it is missing; one that cannot be is named."""
+    (tmp_path / "file").touch()
+    monkeypatch.setenv(DIRECTORY, str(tmp_path / "new" / "folder"))
+    Metrics()
+    monkeypatch.setenv(DIRECTORY, str(tmp_path / "file" / "folder"))
+
+    assert (tmp_path / "new" / "folder").is_dir()
+    with pytest.raises(SettingsError, match=r"PROMETHEUS_MULTIPROC_DIR=.*Not a directory"):
+        Metrics()

@@ -1,0 +1,131 @@
+"""HTTP/1 below the application: uvicorn's connections, safe to be reached without a router.
+
+uvicorn's own waits for headers for ever, takes any number of them, loses the body of a request that
+offers an upgrade, and says in plain text that it cannot read a request. Knows nothing of pictures.
+"""
+
+import json
+from asyncio import TimerHandle, Transport
+from http import HTTPStatus
+from typing import Any, Final
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+PATIENCE: Final = 15.0
+"""Seconds in which a request's headers must have come: all of them, from the first byte on, or from
+the connection's begin."""
+MAX_HEADERS: Final = 65_536
+"""Bytes of headers, as they come in pieces."""
+_CODES: Final = {414: "uri_too_long", 431: "headers_too_large", 500: "internal_error"}
+
+
+def refusal(status: int, message: str, *headers: str) -> bytes:
+    """Write an answer to what is no request: our JSON object, and the connection ends."""
+    error = {"code": _CODES.get(status, "bad_request"), "message": message}
+    body = json.dumps({"error": error}).encode()
+    lines = (
+        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}",
+        "Content-Type: application/json",
+        f"Content-Length: {len(body)}",
+        "Connection: close",
+        *headers,
+    )
+    return "\r\n".join((*lines, "", "")).encode("latin-1") + body
+
+
+class Connection(HttpToolsProtocol):
+    """A connection that ends by itself when it brings no request, and ignores offers to upgrade."""
+
+    def connection_made(self, transport: Transport) -> None:  # type: ignore[override]  # as uvicorn
+        """Begin, and give the client `PATIENCE` seconds for its first request."""
+        super().connection_made(transport)
+        self._deadline: TimerHandle | None = None
+        self._expect_headers()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End."""
+        self._headers_came()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes; the parser calls the methods below.
+
+        Those of an upload that has been answered keep no connection open longer than none would.
+        """
+        expected = self._deadline
+        try:
+            self.parser.feed_data(data)
+        except HttpParserError:
+            self.send_400_response("this is no HTTP request")
+        except HttpParserUpgrade as offer:
+            if self._should_upgrade():
+                self._headers_came()
+                self.handle_websocket_upgrade()
+            else:
+                self._parse_without_offer(data[offer.args[0] :])
+        if expected is not None and expected is self._deadline:
+            self._received += len(data)
+            if self._received > MAX_HEADERS:
+                self._refuse(431, f"a request's headers may have {MAX_HEADERS} bytes")
+
+    def on_message_begin(self) -> None:
+        """Start the `PATIENCE` of a request."""
+        super().on_message_begin()
+        self._unset_keepalive_if_required()
+        if self._deadline is None:
+            self._expect_headers()
+
+    def on_headers_complete(self) -> None:
+        """Begin to answer, unless the request has to be parsed again."""
+        if not self._is_ignored():
+            self._headers_came()
+            super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """Note the body's end; where an upgrade is offered, the parser has not looked for it."""
+        if not self._is_ignored():
+            super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no request."""
+        self._refuse(400, msg)
+
+    def _is_ignored(self) -> bool:
+        return self.parser.should_upgrade() and not self._should_upgrade()
+
+    def _should_upgrade(self) -> bool:
+        """Whether this begins a WebSocket: all else that a client may offer is ignored."""
+        key = any(name == b"sec-websocket-key" for name, _ in self.headers)
+        return key and self.parser.get_method() == b"GET" and super()._should_upgrade()
+
+    def _parse_without_offer(self, rest: bytes) -> None:
+        method, version = self.parser.get_method(), self.parser.get_http_version().encode()
+        if method == b"CONNECT":
+            self._refuse(400, "this is no proxy: CONNECT is not answered")
+            return
+        headers = [(name, value) for name, value in self.headers if name != b"upgrade"]
+        lines = [b"%s %s HTTP/%s" % (method, self.url, version)]
+        lines += [b"%s: %s" % header for header in headers]
+        self.parser = HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn has it
+        self.data_received(b"\r\n".join((*lines, b"", b"")) + rest)
+
+    def _refuse(self, status: int, message: str) -> None:
+        self.transport.write(refusal(status, message))
+        self.transport.close()
+
+    def _expect_headers(self) -> None:
+        self._received = 0
+        self._deadline = self.loop.call_later(PATIENCE, self._end)
+
+    def _headers_came(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _end(self, *_: Any) -> None:  # noqa: ANN401 - nothing
+        if self.cycle is None or self.cycle.response_complete:
+            self.transport.close()
+        else:  # the answer to an earlier request is still going out
+            self._expect_headers()

@@ -1,0 +1,84 @@
+"""The processes of `bentoml serve`: metrics of their own, and no worker without its parent.
+
+BentoML keeps the metrics of all servers in one folder of `BENTOML_HOME`, and empties it whenever
+another starts. Its workers do not notice when their parent is killed, and hold the port.
+"""
+
+import atexit
+import os
+import shutil
+import signal
+import socket
+import tempfile
+import threading
+import time
+import uuid
+from pathlib import Path
+from typing import Final
+
+import click
+from bentoml._internal.configuration.containers import BentoMLContainer
+from bentoml._internal.context import server_context
+
+from antbee.errors import SettingsError
+
+PARENT: Final = "BENTOML_SERVE_PID"
+"""The variable in which the parent tells its workers who it is."""
+INTERVAL: Final = 0.2
+"""Seconds between two looks at the parent."""
+GRACE: Final = 0.8
+"""Seconds that a worker without one has to end what it is doing."""
+
+
+def keep_metrics_apart() -> None:
+    """Let BentoML keep the metrics of a server that this process starts where no other's are."""
+    memory = "/dev/shm"  # noqa: S108 - the name cannot be guessed
+    base = memory if os.access(memory, os.W_OK) else tempfile.gettempdir()
+    folder = Path(base, f"antbee-metrics-{uuid.uuid4().hex}")  # BentoML makes it when it serves
+    BentoMLContainer.prometheus_multiproc_dir.set(str(folder))
+
+
+def prepare_parent() -> None:
+    """Before its workers start: look whether the port is free, and leave nothing behind.
+
+    Raises:
+        SettingsError: the address cannot be had.
+    """
+    command = click.get_current_context(silent=True)
+    if command is not None and "port" in command.params:  # not for a program's `bentoml.serve`
+        host = command.params["host"] or BentoMLContainer.http.host.get()
+        check_address(host, command.params["port"] or BentoMLContainer.http.port.get())
+    folder = BentoMLContainer.prometheus_multiproc_dir.get()
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    os.environ[PARENT] = str(os.getpid())
+
+
+def check_address(host: str, port: int) -> None:
+    """Look whether a server could listen there; BentoML answers with fifty lines if not.
+
+    Raises:
+        SettingsError: it could not.
+    """
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except (OSError, OverflowError) as error:
+            advice = "stop what listens there, or choose another with --port"
+            raise SettingsError(f"cannot listen on {host}:{port} ({error}): {advice}") from error
+
+
+def end_with_parent() -> None:
+    """In a worker of `bentoml serve`: end soon after its parent, however that ended."""
+    if server_context.service_type is not None:  # as BentoML says in its workers alone
+        parent = int(os.environ.get(PARENT, os.getppid()))
+        threading.Thread(target=_watch, args=(parent,), name="parent", daemon=True).start()
+
+
+def _watch(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(INTERVAL)
+    shutil.rmtree(os.environ["PROMETHEUS_MULTIPROC_DIR"], ignore_errors=True)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(GRACE)
+    os._exit(1)
