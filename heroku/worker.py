@@ -31,9 +31,9 @@ class Connection(ASGIProtocol):  # type: ignore[misc]  # gunicorn ships no types
     """A connection that ends by itself when it brings no request.
 
     gunicorn's protocol is an `asyncio.Protocol`. Beyond that, this class relies on `req_count`,
-    `_awaiting_request` and `_closed`, on `_on_headers_complete`, which the parser calls, on
-    `_will_close`, which decides what an answer says, and on `_keepalive_timeout`, which ends the
-    connection.
+    `_awaiting_request` and `_closed`, on `_feed_callback_parser` and `_on_headers_complete`, which
+    the parser is fed by and calls, on `_will_close`, which decides what an answer says, on
+    `_keepalive_timeout`, which ends the connection, and on how gunicorn answers what it refuses.
     """
 
     worker: "Worker"
@@ -85,6 +85,15 @@ class Connection(ASGIProtocol):  # type: ignore[misc]  # gunicorn ships no types
     def _on_headers_complete(self) -> bool:
         self._headers_came()
         return bool(super()._on_headers_complete())
+
+    def _feed_callback_parser(self, data: bytes) -> bool:
+        try:
+            return bool(super()._feed_callback_parser(data))
+        except ValueError:
+            # Python makes no number of a Content-Length of thousands of digits.
+            self._send_error_response(400, "Invalid Content-Length value")
+            self._close_transport()
+            return False
 
     def _will_close(self, *args: Any) -> bool:  # noqa: ANN401 - gunicorn's own
         return self.worker.stopping or super()._will_close(*args)
