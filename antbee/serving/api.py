@@ -195,9 +195,11 @@ def csv_content(
     text = io.StringIO(newline="")
     table = CsvTable(text, "name", labels)
     for number, (one, answer) in enumerate(zip(sent, found, strict=True), 1):
-        failed = isinstance(answer, RequestError)
         name = one.name or str(number)
-        table.write(name, None if failed else answer, answer.code if failed else "")
+        if isinstance(answer, RequestError):
+            table.write(name, None, answer.code)
+        else:
+            table.write(name, answer)
     return text.getvalue()
 
 

@@ -342,7 +342,8 @@ def _split_multipart(request: Request, body: bytes, how: str) -> tuple[list[Sent
             end = body.find(b"\r\n\r\n", start, min(line.start(), start + MOST_HEADERS))
             head = body[start:end].decode("utf-8", "replace") if end >= 0 else ""
             content = body[end + 4 : line.start()] if end >= 0 else b""
-            names = {str(one.lastgroup): one[one.lastgroup] for one in _FILE_NAME.finditer(head)}
+            found = _FILE_NAME.finditer(head)
+            names = {kind: one[kind] for one in found if (kind := one.lastgroup)}
             plain = names.get("quoted", "").replace('\\"', '"').replace("%22", '"')
             name = unquote(names.get("coded", "")) or plain or names.get("bare", "")
             if not (names or _FILE_TYPE.search(head) or looks_like_image(content)):

@@ -14,7 +14,6 @@ from antbee.serving import body as bodies
 from antbee.serving.body import Base64Picture, LinkedPicture, read_picture
 from tests.serving.bodies import LIMIT, code, code_of_many, form, read, read_many, run
 
-
 # The same ones each time, however slow the machine is.
 some = settings(max_examples=30, deadline=None, derandomize=True, database=None)
 
