@@ -76,21 +76,17 @@ class Base64Picture:
         Raises:
             RequestError: `invalid_base64` or `empty_body`.
         """
-        text = self.text
-        if text[:5].lower() == "data:":
-            about, _, text = text.partition(",")
-            if not about.lower().endswith(";base64"):
-                data = _unquote(text.encode("utf-8", "replace"))  # RFC 2397: bytes as they are
-                if looks_like_image(data):
-                    return data
+        about, _, text = self.text.partition(",")
+        if about[:5].lower() != "data:":
+            about, text = "", self.text
+        data = _unquote(text.encode("utf-8", "replace"))
+        if about and not about.lower().endswith(";base64") and looks_like_image(data):
+            return data  # RFC 2397: bytes as they are
+        digits = data.translate(_STANDARD, string.whitespace.encode()).rstrip(b"=")
         try:
-            digits = _unquote(text.encode("ascii"))
-            digits = digits.translate(_STANDARD, string.whitespace.encode())
-            digits = digits.rstrip(b"=")
             data = base64.b64decode(digits + b"=" * (-len(digits) % 4), validate=True)
-        except ValueError as error:
-            reason = str(error) if isinstance(error, binascii.Error) else "not ASCII"
-            message = f'"data" is not valid base64 ({reason}): encode the whole file'
+        except binascii.Error as error:
+            message = f'"data" is not valid base64 ({error}): encode the whole file'
             raise RequestError("invalid_base64", message) from error
         if not data:
             raise RequestError("empty_body", '"data" is empty: send the picture in base64')
@@ -329,34 +325,31 @@ def _split_multipart(request: Request, body: bytes, how: str) -> tuple[list[Sent
     if boundary is None:
         message = "the form's boundary is missing from its Content-Type, which HTTP clients set"
         raise RequestError("no_image", f"{message} by themselves: leave it to them, or {how}")
-    marker = re.escape((boundary[1] or boundary[2]).encode("latin-1"))
-    body = b"\r\n" + body  # the first boundary has no line before it
+    marker = b"\r\n--" + (boundary[1] or boundary[2]).encode("latin-1")
+    # The first boundary needs no line before it; what comes before it is nothing.
+    _, *parts = (b"\r\n" + body).split(marker, MOST_PARTS + 1)
+    if len(parts) > MOST_PARTS:
+        raise _too_many_parts()
     files: list[Sent] = []
     texts: list[bytes] = []
-    start = None
-    lines = re.finditer(rb"\r\n--%s(--|[ \t]*(?=\r\n))" % marker, body)
-    for number, line in enumerate(lines):
-        if number > MOST_PARTS:
-            raise _too_many_parts()
-        if start is not None:
-            end = body.find(b"\r\n\r\n", start, min(line.start(), start + MOST_HEADERS))
-            head = body[start:end].decode("utf-8", "replace") if end >= 0 else ""
-            content = body[end + 4 : line.start()] if end >= 0 else b""
-            found = _FILE_NAME.finditer(head)
-            names = {kind: one[kind] for one in found if (kind := one.lastgroup)}
-            plain = names.get("quoted", "").replace('\\"', '"').replace("%22", '"')
-            name = unquote(names.get("coded", "")) or plain or names.get("bare", "")
-            if not (names or _FILE_TYPE.search(head) or looks_like_image(content)):
-                texts.append(content)
-            elif content:
-                files.append(Sent(_from_bytes(content), name))
-            elif name:
-                message = "the file in the form is empty: send the whole picture"
-                files.append(Sent(RequestError("empty_body", message), name))
-        if line[1] == b"--":
-            return files, texts
-        start = line.end()
-    if not files and not texts:
+    for part in parts[:-1]:
+        if part.startswith(b"--"):
+            break  # that was the last boundary
+        end = part.find(b"\r\n\r\n", 0, MOST_HEADERS)
+        head = part[:end].decode("utf-8", "replace") if end >= 0 else ""
+        content = part[end + 4 :] if end >= 0 else b""
+        found = _FILE_NAME.finditer(head)
+        names = {kind: one[kind] for one in found if (kind := one.lastgroup)}
+        plain = names.get("quoted", "").replace('\\"', '"').replace("%22", '"')
+        name = unquote(names.get("coded", "")) or plain or names.get("bare", "")
+        if not (names or _FILE_TYPE.search(head) or looks_like_image(content)):
+            texts.append(content)
+        elif content:
+            files.append(Sent(_from_bytes(content), name))
+        elif name:
+            message = "the file in the form is empty: send the whole picture"
+            files.append(Sent(RequestError("empty_body", message), name))
+    if not (files or texts or (parts and parts[-1].startswith(b"--"))):
         message = "the multipart body is cut short, its lines do not end with CR and LF, or its"
         raise RequestError("no_image", f"{message} boundary is not that of its Content-Type: {how}")
     return files, texts

@@ -265,7 +265,7 @@ def test_coding_that_is_none(jpeg: bytes, coding: str) -> None:
 @given(st.dictionaries(st.sampled_from("abc"), st.binary(max_size=60), max_size=3))
 def test_any_parts_come_back_whole(contents: dict[str, bytes]) -> None:
     """Whatever bytes files are made of, line ends and near-boundaries among them."""
-    files = {name: b"\r\n--X" + content + b"\r\n-" for name, content in contents.items()}
+    files = {name: b"\r\n--Y" + content + b"\r\n-" for name, content in contents.items()}
     body, headers = form(*[(f'name="f"; filename="{name}"', one) for name, one in files.items()])
     if files:
         assert {one.name: one.source for one in read_many(body, headers)} == files
