@@ -65,7 +65,7 @@ IMAGENET: Final = Preprocessing()
 MAX_PIXELS: Final = MAX_MEGAPIXELS * 1_000_000
 LARGE: Final = 1_000_000
 """Pixels from which on a picture takes so much memory that several at once must be thought about:
-while it is decoded, up to 8 bytes for each, and 17 in a WebP file."""
+while it is decoded, up to 9 bytes for each, and 17 in a WebP file."""
 HUGE: Final = 25_000_000
 """Pixels from which on a picture must be decoded at reduced scale wherever it can be."""
 WEBP_WEIGHT: Final = 2
