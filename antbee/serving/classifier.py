@@ -14,7 +14,7 @@ from antbee import explain
 from antbee.artifact import PackedModel
 from antbee.errors import RequestError
 from antbee.images import decode_image, read_array, to_array
-from antbee.machine import give_back_memory, trim_memory
+from antbee.machine import LARGE_BUFFER, give_back_memory, trim_memory
 from antbee.predictor import Floats, Prediction, load_predictor, to_prediction
 from antbee.serving.observe import Metrics
 from antbee.serving.pool import Check
@@ -71,6 +71,8 @@ class Classifier:
         """
         check()
         with self._metrics.stage("decode"), ExitStack() as decoded:
+            if len(data) > LARGE_BUFFER:
+                decoded.callback(trim_memory)  # the pieces that it came in
             array = read_array(
                 data,
                 self.model.preprocessing,
@@ -120,6 +122,8 @@ class Classifier:
         check()
         preprocessing = self.model.preprocessing
         with self._metrics.stage("decode"), ExitStack() as decoded:
+            if len(data) > LARGE_BUFFER:
+                decoded.callback(trim_memory)  # the pieces that it came in
             # As `read_array` reads it, so that the answer is the same.
             picture = decode_image(
                 data,
