@@ -22,6 +22,7 @@ STATUS: Final = {
     "method_not_allowed": 405,
     "body_too_large": 413,
     "image_too_large": 413,
+    "unsupported_encoding": 415,
     "unsupported_image": 415,
     "corrupt_image": 422,
     "overloaded": 429,

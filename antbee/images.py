@@ -65,7 +65,12 @@ IMAGENET: Final = Preprocessing()
 MAX_PIXELS: Final = MAX_MEGAPIXELS * 1_000_000
 LARGE: Final = 1_000_000
 """Pixels from which on a picture takes so much memory that several at once must be thought about:
-while it is decoded, up to 9 bytes for each, and 19 in a WebP file."""
+while it is decoded, up to 9 bytes for each, and 17 in a WebP file."""
+HUGE: Final = 25_000_000
+"""Pixels from which on a picture must be decoded at reduced scale wherever it can be."""
+WEBP_WEIGHT: Final = 2
+"""How many pixels of other formats a WebP's takes the memory of: its decoder keeps two canvases of
+four bytes a pixel and hands over a third, whatever the picture is to become."""
 MAX_SIDE: Final = 65_535
 """Pixels of a side, as many as JPEG and GIF can say. A row takes memory of its own, so a picture
 one pixel wide would take several times what its pixels do."""
@@ -133,7 +138,8 @@ def decode_image(
         _refuse_costly(image, data, max_pixels)
         pixels = image.width * image.height
         if shorter_side is not None:
-            scale = REDUCING_GAP * shorter_side / min(image.size)
+            gap = REDUCING_GAP if pixels <= HUGE else 1
+            scale = gap * shorter_side / min(image.size)
             if scale < 1:
                 # Pillow's JPEG reader takes the smallest of its scales that is not below this size;
                 # the other formats pass it over.
@@ -149,16 +155,7 @@ def decode_image(
             orientation = image.getexif().get(ExifTags.Base.Orientation)
         if isinstance(orientation, int) and orientation in _UPRIGHT:
             image = image.transpose(_UPRIGHT[orientation])
-        if image.mode.startswith("I"):  # 16 bits a pixel: Pillow's own conversion clips at 255
-            return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
-        if image.mode != "RGBA" and image.has_transparency_data:
-            image = image.convert("RGBA")
-        if image.mode == "RGBA":
-            # Pasting needs far less memory than compositing two pictures with alpha into a third.
-            page = Image.new("RGB", image.size, "white")
-            page.paste(image, mask=image.getchannel("A"))
-            return page
-        return image if image.mode == "RGB" else image.convert("RGB")
+        return _as_seen(image)
     except (ImageError, MemoryError):
         raise
     except Exception as error:
@@ -167,6 +164,36 @@ def decode_image(
             raise ImageError("corrupt_image", message) from error
         message = "this is not a JPEG, PNG, WebP, GIF or BMP picture: send one of those"
         raise ImageError("unsupported_image", message) from error
+
+
+def _as_seen(image: Image.Image) -> Image.Image:
+    """Convert a picture of any mode to RGB, on a white page.
+
+    A large one is converted in strips, so that what the steps in between take is small.
+    """
+    if image.mode == "RGB" and not image.has_transparency_data:
+        return image
+    rows = max(1, LARGE // image.width)
+    if image.height <= rows:
+        return _convert(image)
+    page = Image.new("RGB", image.size)
+    for top in range(0, image.height, rows):
+        strip = image.crop((0, top, image.width, min(top + rows, image.height)))
+        page.paste(_convert(strip), (0, top))
+    return page
+
+
+def _convert(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):  # 16 bits a pixel: Pillow's own conversion clips at 255
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+    if image.mode != "RGBA" and image.has_transparency_data:
+        image = image.convert("RGBA")
+    if image.mode == "RGBA":
+        # Pasting needs far less memory than compositing two pictures with alpha into a third.
+        page = Image.new("RGB", image.size, "white")
+        page.paste(image, mask=image.getchannel("A"))
+        return page
+    return image.convert("RGB")
 
 
 def to_array(image: Image.Image, preprocessing: Preprocessing = IMAGENET) -> NDArray[np.float32]:
@@ -215,11 +242,14 @@ def _refuse_costly(image: Image.Image, data: bytes, max_pixels: int) -> None:
         ImageError: `image_too_large` or `corrupt_image`.
     """
     size = f"{image.width} by {image.height} pixels"
-    if image.width * image.height > max_pixels:
+    webp = image.format == "WEBP"
+    most = max_pixels // WEBP_WEIGHT if webp else max_pixels
+    if image.width * image.height > most:
+        how = "send a smaller one, or a JPEG" if webp else "send a smaller one"
         raise ImageError(
             "image_too_large",
-            f"the picture is {size}; "
-            f"at most {max_pixels / 1e6:g} megapixels are accepted: send a smaller one",
+            f"the picture is {size}; at most {most / 1e6:g} megapixels are accepted"
+            f"{' of a WebP' if webp else ''}: {how}",
         )
     if max(image.size) > MAX_SIDE:
         raise ImageError(

@@ -37,8 +37,7 @@ UPLOADS_MB: Final = 200
 SMALL_MB: Final = 19
 """What a thread needs for a picture of `antbee.images.LARGE` pixels."""
 PIXEL_BYTES: Final = 19
-"""What a pixel of a larger one needs at most: in a transparent WebP file, whose decoder keeps two
-canvases."""
+"""Room for a pixel of a larger one: twice what decoding it takes at most."""
 
 
 def cores() -> int:
@@ -140,6 +139,11 @@ def give_back_memory() -> None:
     glibc keeps freed memory for itself, and of a network that was dropped that is most of it.
     """
     gc.collect()
+    trim_memory()
+
+
+def trim_memory() -> None:
+    """Do the same without looking for what could be freed, which stops all threads for a while."""
     # Other C libraries have no such function, and Windows has no name for its own.
     with suppress(AttributeError, OSError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)

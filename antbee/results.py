@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -9,13 +10,19 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import Final, TextIO
 
 from antbee.command import printable
 from antbee.errors import AntBeeError
 from antbee.predictor import Prediction
 
 STDOUT: Final = "-"
+_FORMULA: Final = re.compile(
+    r"^(?=\s*[=+@\uff1d\uff0b\uff0d\uff20-]|[\t\r\n])|(?<=[;\t\r\n])(?=\s*[=+@-])"
+)
+"""Where a cell begins that a spreadsheet may run (OWASP, CSV Injection): with a sign, also in full
+width, or with white space that it passes over. Some spreadsheets begin a cell at a semicolon or a
+tab as well."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +32,37 @@ class Outcome:
     path: Path
     prediction: Prediction | None = None
     error: AntBeeError | None = None
+
+
+class CsvTable:
+    """Rows of a table as RFC 4180 has them, but for their ends, which are Unix's.
+
+    A column for each label's probability, and one for what went wrong. What a spreadsheet would
+    take for a formula has an apostrophe before it.
+
+    Args:
+        file: where they go.
+        name: what the first column is called.
+        labels: those of the model.
+    """
+
+    def __init__(self, file: TextIO, name: str, labels: Sequence[str]) -> None:
+        self._rows = csv.writer(file, lineterminator="\n")
+        self._labels = labels
+        shares = (_no_formula(f"probability_{label}") for label in labels)
+        self._rows.writerow([name, "label", "probability", *shares, "error"])
+
+    def write(self, name: str, prediction: Prediction | None, error: str = "") -> None:
+        """Write a row for a picture: what it shows, or why that is not known."""
+        found: list[str | float] = [""] * (2 + len(self._labels))
+        if prediction is not None:
+            shares = (prediction.probabilities[label] for label in self._labels)
+            found = [_no_formula(prediction.label), prediction.probability, *shares]
+        self._rows.writerow([_no_formula(name), *found, _no_formula(error)])
+
+
+def _no_formula(text: str) -> str:
+    return _FORMULA.sub("'", text)
 
 
 Writer = Callable[[Outcome], None]
@@ -37,8 +75,7 @@ def open_writers(
 ) -> Iterator[list[Writer]]:
     """Open what was asked for, or a table on stdout where nothing was.
 
-    The CSV is that of RFC 4180, its lines ended as Unix does. Either file is a path, `STDOUT` or
-    None; `model` is what the model with these labels is called.
+    Either file is a path, `STDOUT` or None; `model` is what the model with these labels is called.
 
     Raises:
         OSError: a file cannot be written.
@@ -46,10 +83,7 @@ def open_writers(
     with ExitStack() as stack:
         writers: list[Writer] = []
         if csv_file:
-            head = ["path", "label", "probability", *map("probability_{}".format, labels), "error"]
-            rows = csv.DictWriter(_open(stack, csv_file), head, lineterminator="\n")
-            rows.writeheader()
-            writers.append(partial(write_csv, rows))
+            writers.append(partial(write_csv, CsvTable(_open(stack, csv_file), "path", labels)))
         if jsonl_file:
             writers.append(partial(write_json, _open(stack, jsonl_file), model))
         if not writers:
@@ -67,14 +101,9 @@ def write_row(file: TextIO, width: int, outcome: Outcome) -> None:
         print(line, file=file)
 
 
-def write_csv(rows: "csv.DictWriter[str]", outcome: Outcome) -> None:
-    """Write a row with a column for each label's probability, and one for what went wrong."""
-    row: dict[str, Any] = {"path": str(outcome.path), "error": outcome.error or ""}
-    if outcome.prediction is not None:
-        found = outcome.prediction
-        row |= {"label": found.label, "probability": found.probability}
-        row |= {f"probability_{label}": share for label, share in found.probabilities.items()}
-    rows.writerow(row)
+def write_csv(rows: "CsvTable", outcome: Outcome) -> None:
+    """Write a row; its error is the message."""
+    rows.write(str(outcome.path), outcome.prediction, str(outcome.error or ""))
 
 
 def write_json(file: TextIO, model: str, outcome: Outcome) -> None:

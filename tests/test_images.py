@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from antbee import images
 from antbee.errors import ImageError
 from antbee.images import decode_image, looks_like_image, read_array, to_array
 from tests.conftest import encode, noise
@@ -189,6 +190,40 @@ def test_limit_is_inclusive() -> None:
     assert decode_image(data, max_pixels=1200).size == (40, 30)
     with pytest.raises(ImageError, match="40 by 30"):
         decode_image(data, max_pixels=1199)
+
+
+def test_webp_may_have_half_as_many_pixels() -> None:
+    """A WebP, which takes twice the memory of other formats, is refused from half their size on."""
+    data = encode(noise(40, 30), "WEBP")
+
+    assert decode_image(data, max_pixels=2400).size == (40, 30)
+    with pytest.raises(ImageError, match="of a WebP") as caught:
+        decode_image(data, max_pixels=2399)
+    assert caught.value.code == "image_too_large"
+
+
+@pytest.mark.parametrize(
+    ("mode", "options"),
+    [
+        *[(mode, {}) for mode in ("1", "L", "LA", "P", "RGBA", "CMYK", "I;16")],
+        *[("P", {"transparency": 3}), ("L", {"transparency": 90}), ("RGB", {"transparency": RED})],
+        *[(mode, {"exif": b"Exif\0\0MM\0*\0\0\0\x08\0\1\1\x12\0\3\0\0\0\1\0\6\0\0\0\0\0\0"})
+          for mode in ("RGBA", "CMYK")],
+    ],
+)  # fmt: skip
+def test_strips_make_the_same_picture(
+    monkeypatch: pytest.MonkeyPatch, mode: str, options: dict[str, object]
+) -> None:
+    """A large picture, which is converted in strips, looks as it does converted at once."""
+    picture = noise(48, 32)
+    picture.paste(RED, (9, 9, 20, 20))
+    picture = picture.convert("L").convert(mode) if mode == "I;16" else picture.convert(mode)
+    if mode in ("LA", "RGBA"):
+        picture.putalpha(noise(48, 32, seed=1).convert("L"))
+    data = encode(picture, "JPEG" if mode == "CMYK" else "PNG", **options)
+    whole = decode_image(data)
+    monkeypatch.setattr(images, "LARGE", 48 * 5)
+    assert np.array_equal(np.asarray(decode_image(data)), np.asarray(whole))
 
 
 def test_input_is_the_normalised_central_square() -> None:

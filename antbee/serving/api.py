@@ -4,7 +4,9 @@ What cannot be answered is raised, and `antbee.serving.app` answers it.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+import io
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final, TypeVar
 from urllib.parse import quote
@@ -16,10 +18,12 @@ from typing_extensions import TypedDict
 from antbee.artifact import PackedModel
 from antbee.errors import RequestError
 from antbee.predictor import Prediction
+from antbee.results import CsvTable
 from antbee.serving.body import (
     Base64Picture,
     Fetch,
     LinkedPicture,
+    Sent,
     Source,
     read_picture,
     read_pictures,
@@ -35,6 +39,8 @@ _HEADERS: Final = {
     "overloaded": {"Retry-After": "1"},
     "unauthorized": {"WWW-Authenticate": "Bearer"},
 }
+_WEIGHT: Final = re.compile(r"(?:0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)")
+"""How much a client wants a media type that it accepts (RFC 9110, section 12.4.2)."""
 
 
 class Answer(TypedDict):
@@ -105,14 +111,23 @@ class Api:
         with self._uploads.upload() as reserve, self._metrics.in_flight():
             async with self._in_time(deadline):
                 limits = settings.max_body, settings.max_images
-                sources = await read_pictures(request, *limits, reserve)
+                sent = await read_pictures(request, *limits, reserve)
             with (
-                self._metrics.in_flight(len(sources) - 1),  # the request itself counts as one
-                self._pool.tickets(len(sources)) as tickets,
+                self._metrics.in_flight(len(sent) - 1),  # the request itself counts as one
+                self._pool.tickets(len(sent)) as tickets,
             ):
-                work = asyncio.create_task(self._run_many(sources, tickets, deadline))
-                answers = await _unless_disconnected(request, work, work.cancel)
-        return JSONResponse({"images": answers})
+                work = asyncio.create_task(self._run_many(sent, tickets, deadline))
+                found = await _unless_disconnected(request, work, work.cancel)
+        if prefers_csv(",".join(request.headers.getlist("accept"))):
+            text = csv_content(self.classifier.model.labels, sent, found)
+            return Response(text, media_type="text/csv", headers={"Vary": "Accept"})
+        answers = [
+            error_content(one)
+            if isinstance(one, RequestError)
+            else prediction_content(one, self.classifier.tag)
+            for one in found
+        ]
+        return JSONResponse({"images": answers}, headers={"Vary": "Accept"})
 
     def classify(self, data: bytes) -> Answer:
         """Classify a picture's bytes here and now, on the thread that asks.
@@ -154,8 +169,13 @@ class Api:
                     return await _unless_disconnected(request, running, ticket.give_up)
 
     async def _run_many(
+<<<<<<< HEAD
         self, sources: Sequence[Source], tickets: Sequence[Ticket], deadline: float
     ) -> list[Answer | Refusal]:
+=======
+        self, sent: Sequence[Sent], tickets: Sequence[Ticket], deadline: float
+    ) -> list[Prediction | RequestError]:
+>>>>>>> req
         """Classify pictures with the tickets that there are, and as many downloads as may be."""
         free: asyncio.Queue[Ticket] = asyncio.Queue()
         for ticket in tickets:
@@ -163,8 +183,8 @@ class Api:
         downloads = asyncio.Semaphore(self._settings.download_threads)
         async with asyncio.TaskGroup() as group:
             tasks = [
-                group.create_task(self._run_in_turn(source, free, downloads, deadline))
-                for source in sources
+                group.create_task(self._run_in_turn(one.source, free, downloads, deadline))
+                for one in sent
             ]
         return [task.result() for task in tasks]
 
@@ -174,7 +194,11 @@ class Api:
         free: asyncio.Queue[Ticket],
         downloads: asyncio.Semaphore,
         deadline: float,
+<<<<<<< HEAD
     ) -> Answer | Refusal:
+=======
+    ) -> Prediction | RequestError:
+>>>>>>> req
         """Classify one of many pictures, or say why not."""
         try:
             async with self._in_time(deadline), AsyncExitStack() as until_classified:
@@ -193,8 +217,15 @@ class Api:
                 finally:
                     free.put_nowait(ticket)
         except RequestError as error:
+<<<<<<< HEAD
             return self.refuse(error)
         return self.answer(prediction)
+=======
+            self._metrics.rejected(error.code)
+            return error
+        self._metrics.predicted(prediction.label, prediction.probability)
+        return prediction
+>>>>>>> req
 
     @asynccontextmanager
     async def _in_time(self, deadline: float) -> AsyncIterator[None]:
@@ -217,7 +248,49 @@ def prediction_content(prediction: Prediction, model: str) -> Answer:
     }
 
 
+<<<<<<< HEAD
 def error_content(error: RequestError) -> Refusal:
+=======
+def csv_content(
+    labels: Sequence[str], sent: Sequence[Sent], found: Sequence[Prediction | RequestError]
+) -> str:
+    """Write a table of many pictures: each one's name or number, and its prediction or code."""
+    text = io.StringIO(newline="")
+    table = CsvTable(text, "name", labels)
+    for number, (one, answer) in enumerate(zip(sent, found, strict=True), 1):
+        name = one.name or str(number)
+        if isinstance(answer, RequestError):
+            table.write(name, None, answer.code)
+        else:
+            table.write(name, answer)
+    return text.getvalue()
+
+
+def prefers_csv(accept: str) -> bool:
+    """Tell from an Accept header whether a client would rather have CSV than JSON.
+
+    Of several ranges that fit, the most exact one counts. Where both types weigh the same, it is
+    the one that is named more exactly, or JSON. What has a weight that is none is passed over.
+    """
+    weights: dict[str, float] = {}
+    for media, *parameters in (one.split(";") for one in accept.lower().split(",")):
+        given = dict(one.replace(" ", "").partition("=")[::2] for one in parameters)
+        if _WEIGHT.fullmatch(weight := given.get("q", "1")):
+            weights[media.strip()] = float(weight)
+    csv = _weight(weights, "text/csv", "text/*", "*/*")
+    return csv > _weight(weights, "application/json", "application/*", "*/*")
+
+
+def _weight(weights: Mapping[str, float], *ranges: str) -> tuple[float, int]:
+    """Find the weight of the first of some ranges that is given, and how exact that one is."""
+    for wildcards, one in enumerate(ranges):
+        if one in weights:
+            return weights[one], -wildcards
+    return 0.0, 0
+
+
+def error_content(error: RequestError) -> dict[str, Any]:
+>>>>>>> req
     """Shape an error as clients read it."""
     return {"error": {"code": error.code, "message": str(error)}}
 

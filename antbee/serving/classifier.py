@@ -4,7 +4,8 @@ Knows pictures and networks; knows nothing of HTTP.
 """
 
 import threading
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,7 @@ from antbee import explain
 from antbee.artifact import PackedModel
 from antbee.errors import RequestError
 from antbee.images import decode_image, read_array, to_array
-from antbee.machine import give_back_memory
+from antbee.machine import LARGE_BUFFER, give_back_memory, trim_memory
 from antbee.predictor import Floats, Prediction, load_predictor, to_prediction
 from antbee.serving.observe import Metrics
 from antbee.serving.pool import Check
@@ -53,7 +54,6 @@ class Classifier:
         self._predictor = load_predictor(model, settings.runtime)
         self._head = explain.load_head(model)
         self.runtime = self._predictor.runtime
-        # A large picture takes more memory than all the rest of the server: one at a time.
         self._one_large = threading.Lock()
 
     def warm_up(self) -> None:
@@ -71,16 +71,27 @@ class Classifier:
         """
         check()
         with self._metrics.stage("decode"), ExitStack() as decoded:
+            if len(data) > LARGE_BUFFER:
+                decoded.callback(trim_memory)  # the pieces that it came in
             array = read_array(
                 data,
                 self.model.preprocessing,
                 max_pixels=self._max_pixels,
-                before_large=lambda: decoded.enter_context(self._one_large),
+                before_large=lambda: decoded.enter_context(self._large_picture()),
             )
         check()
         with self._metrics.stage("network"):
             logits = self._predictor.logits(array[np.newaxis])
         return to_prediction(self.model, logits[0])
+
+    @contextmanager
+    def _large_picture(self) -> Iterator[None]:
+        """Decode one at a time, which takes more memory than all the rest of the server."""
+        with self._one_large:
+            try:
+                yield
+            finally:
+                trim_memory()
 
     def check_explainable(self, label: str | None) -> Floats:
         """Refuse a question that no picture can answer; else return the head's weights.
@@ -111,12 +122,14 @@ class Classifier:
         check()
         preprocessing = self.model.preprocessing
         with self._metrics.stage("decode"), ExitStack() as decoded:
+            if len(data) > LARGE_BUFFER:
+                decoded.callback(trim_memory)  # the pieces that it came in
             # As `read_array` reads it, so that the answer is the same.
             picture = decode_image(
                 data,
                 max_pixels=self._max_pixels,
                 shorter_side=preprocessing.resize,
-                before_large=lambda: decoded.enter_context(self._one_large),
+                before_large=lambda: decoded.enter_context(self._large_picture()),
             )
             array = to_array(picture, preprocessing)
             picture, square = explain.displayed(picture, preprocessing)

@@ -196,6 +196,32 @@ def test_pictures_can_be_removed(page: Page, pictures: Paths) -> None:
     expect(page.get_by_role("button", name="Choose pictures")).to_be_focused()
 
 
+def test_answers_are_saved_as_a_table(
+    page: Page, stub: Stub, pictures: Paths, tmp_path: Path
+) -> None:
+    """All answers, good and bad, go into a file that a spreadsheet opens and runs nothing of."""
+    named = [tmp_path / name for name in ("=1+1.jpg", '"ü", b.jpg', "broken.jpg")]
+    for file, picture in zip(named, pictures, strict=True):
+        file.write_bytes(picture.read_bytes())
+    give(page, *named)
+    expect(page.locator(".verdict", has_text="bee 98.2%")).to_have_count(3)
+    stub.refuse("corrupt_image", "it is broken, cut short")
+    page.locator("#files").set_input_files(named[2])
+    expect(page.locator(".problem:visible")).to_have_count(1)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save as CSV").click()
+    text = download.value.path().read_text("utf-8")
+
+    assert download.value.suggested_filename == "answers.csv"
+    assert text.removeprefix("\ufeff").splitlines() == [
+        "name,label,probability,probability_ant,probability_bee,error",
+        "'=1+1.jpg,bee,0.982,0.018,0.982,",
+        '"""ü"", b.jpg",bee,0.982,0.018,0.982,',
+        "broken.jpg,bee,0.982,0.018,0.982,",
+        "broken.jpg,,,,,corrupt_image",
+    ]
+
+
 def test_removed_picture_is_not_sent(page: Page, stub: Stub, pictures: Paths) -> None:
     """What waits for its turn and is removed is never sent; its place goes to the next."""
     stub.open.clear()

@@ -134,6 +134,16 @@ def test_half_of_a_later_request_is_ended(start: Callable[..., Gunicorn]) -> Non
     assert time.monotonic() - began < 5
 
 
+def test_lengths_that_are_none(start: Callable[..., Gunicorn]) -> None:
+    """A length that no number can be made of gets an answer, and leaves no traceback."""
+    server = start()
+    for length in ("+9", "-9", "9_0", "0x9", "9.0", "\xb2", "9 9", "9, 9", "9" * 4301, "9" * 8000):
+        sent = f"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: {length}\r\n\r\n"
+
+        assert server.connect(sent.encode("latin-1")).recv(12) == b"HTTP/1.1 400", length
+    assert b" 200 OK" in answer(server.connect(request()))
+
+
 def test_idle_connection_is_kept(start: Callable[..., Gunicorn]) -> None:
     """A connection that was idle for longer than a request may take to come is used again."""
     connection = start("--keep-alive", "30").connect(request())

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.types import Message
 
 from antbee.errors import RequestError
-from antbee.serving.body import Source, read_picture, read_pictures
+from antbee.serving.body import Sent, read_picture, read_pictures
 
 LIMIT = 100_000
 Body = bytes | Iterable[bytes]
@@ -22,7 +22,7 @@ def read(body: Body, headers: Headers = None, limit: int = LIMIT) -> bytes:
     return run(body, headers, lambda request: read_picture(request, limit))
 
 
-def read_many(body: Body, headers: Headers = None, most: int = 3) -> list[Source]:
+def read_many(body: Body, headers: Headers = None, most: int = 3) -> list[Sent]:
     """Read the pictures of a body."""
     return run(body, headers, lambda request: read_pictures(request, LIMIT, most))
 

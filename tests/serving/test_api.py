@@ -17,6 +17,7 @@ from antbee.artifact import PackedModel
 from antbee.calibration import Calibration
 from antbee.errors import RequestError
 from antbee.predictor import Prediction
+from antbee.serving.api import prefers_csv
 from antbee.serving.pool import Check
 from antbee.serving.settings import Settings
 from tests.conftest import LABELS, encode, noise
@@ -229,6 +230,53 @@ def test_addresses_are_fetched(packed: PackedModel, server: Server, jpeg: bytes)
     assert single.json() == server.post("/predict", content=jpeg).json()
     assert errors(answer) == [None, "download_failed", None] * 4
     assert most == 3
+
+
+@pytest.mark.parametrize(
+    ("accept", "expected"),
+    [
+        ("text/csv", True),
+        ("Text/CSV; header=present", True),
+        ("text/*", True),
+        ("text/csv, */*", True),
+        ("text/csv;q=0.9, */*;q=0.8", True),
+        ("*/*;q=0.5, text/csv ; Q = 0.6", True),
+        ("application/json;q=0.1,text/csv;q=0.2", True),
+        ("text/csv, application/json;q=0", True),
+        ("", False),
+        ("*/*", False),
+        ("application/json", False),
+        ("text/csv, application/json", False),
+        ("text/csv;q=0.5, application/json", False),
+        ("text/csv;q=0.5, */*", False),
+        ("text/csv;q=0", False),
+        ("text/csv;q=0, */*", False),
+        ("text/html, application/xhtml+xml, application/xml;q=0.9, */*;q=0.8", False),
+        ("text/plain", False),
+        *[(f"text/csv;q={q}", False) for q in ("", "2", "-1", "1e0", "nan", "1_0", "\u0661", "x")],
+        (",;,;;=,/," * 1000 + "text/csv", True),
+    ],
+)
+def test_client_says_what_it_likes_best(accept: str, expected: bool) -> None:
+    """CSV is for whoever would rather have it than JSON, by weight and by exactness."""
+    assert prefers_csv(accept) is expected
+
+
+def test_table_of_many(server: Server, jpeg: bytes) -> None:
+    """In a table a picture goes by its file's name, its address, or its number."""
+    several = images(coded(jpeg), {"url": "https://a.example/b"}, {"x": 1})
+    answer = server.post("/v1/predict", json=several, headers={"Accept": "text/csv"})
+    head, first, *others = answer.text.split("\n")
+
+    assert (
+        head
+        == "name,label,probability,probability_circle,probability_square,probability_triangle,error"
+    )
+    assert first.startswith("1,")
+    assert first.endswith(",")
+    assert others == ["https://a.example/b,,,,,,url_not_allowed", "3,,,,,,invalid_json", ""]
+    refused = server.post("/v1/predict", json=images(), headers={"Accept": "text/csv"})
+    assert refused.json()["error"]["code"] == "no_image"
 
 
 def test_addresses_are_refused_one_by_one(server: Server, jpeg: bytes) -> None:

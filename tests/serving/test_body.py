@@ -2,13 +2,20 @@
 
 import base64
 import json
+from contextlib import suppress
+from urllib.parse import quote, quote_plus
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from antbee.errors import RequestError
 from antbee.serving import body as bodies
 from antbee.serving.body import Base64Picture, LinkedPicture, read_picture
 from tests.serving.bodies import LIMIT, code, code_of_many, form, read, read_many, run
+
+# The same ones each time, however slow the machine is.
+some = settings(max_examples=30, deadline=None, derandomize=True, database=None)
 
 
 @pytest.mark.parametrize(
@@ -52,9 +59,130 @@ def test_other_fields_are_passed_over(jpeg: bytes) -> None:
     assert jpeg == read(*form(*parts))
 
 
-def test_form_without_a_file() -> None:
-    """A form with text fields only has no image."""
-    assert code(*form(('name="image"', b"x.jpg"))) == "no_image"
+@pytest.mark.parametrize(
+    "text", [b"x.jpg", b"", b"a text of some words", b"upload", "größe".encode()]
+)
+def test_form_without_a_file(text: bytes) -> None:
+    """A form with texts only that are no pictures has no image."""
+    assert code(*form(('name="image"', text))) == "no_image"
+    assert code(*form(('name="a"', b"2"), ('name="b"', text))) == "no_image"
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        'name="image"',
+        "",
+        'name="image"\r\nContent-Type: image/jpeg',
+        'name="image"\r\nContent-Type: application/octet-stream',
+        "name=\"image\"; filename*=UTF-8''%C3%BC.jpg",
+        'name="image"; filename=""',
+        "name=image; filename=x.jpg",
+        'name="image"; FileName="x.jpg"\r\nX-Something: else',
+    ],
+)
+def test_part_that_is_a_picture_is_a_file(jpeg: bytes, head: str) -> None:
+    """What a part is counts for more than whether it has the name of a file, or any."""
+    assert read(*form((head, jpeg))) == jpeg
+    assert read(*form(('name="a"', b"1"), (head, jpeg), ('name="b"', b"2"))) == jpeg
+
+
+@pytest.mark.parametrize(
+    "head", ['name="a"; filename="a.tif"', 'name="a"\r\nContent-Type: image/tiff']
+)
+def test_file_that_is_no_picture_of_ours_is_read_too(head: str) -> None:
+    """A file in a format that is not read is told so, not that there is none."""
+    assert read(*form((head, b"II*\0 and more"), ('name="b"', b"1"))) == b"II*\0 and more"
+
+
+def test_unselected_file_is_nothing(jpeg: bytes) -> None:
+    """A browser sends an empty file without a name for each file input that nothing was put in."""
+    unselected = 'name="b"; filename=""\r\nContent-Type: application/octet-stream'
+    picture = ('name="a"; filename="a.jpg"', jpeg)
+
+    assert read(*form((unselected, b""), picture)) == jpeg
+    assert read(*form(picture, ('name="b"; filename="empty.jpg"', b""))) == jpeg
+    assert [one.source for one in read_many(*form(picture, (unselected, b"")))] == [jpeg]
+    assert code(*form((unselected, b""))) == "no_image"
+
+
+@pytest.mark.parametrize(
+    "way", ["{}", "data:image/jpeg;base64,{}", "data:;a=b;BASE64,{}", " {}\r\n"]
+)
+def test_picture_in_a_text(jpeg: bytes, way: str) -> None:
+    """Base64 and data URLs are read in a form's text, in JSON and as the body itself."""
+    coded = way.format(base64.b64encode(jpeg).decode())
+    lines = way.format(base64.encodebytes(jpeg).decode())
+    urlencoded = {"content-type": "application/x-www-form-urlencoded"}
+    for text in (coded, lines):
+        assert read(*form(('name="image"', text.encode()))) == jpeg
+        assert read(*form(('name="image"; filename="x.b64"', text.encode()))) == jpeg
+        assert read(*form(('name="a"', b"1"), ("", text.encode()), ('name="b"', b"2"))) == jpeg
+        assert read(json.dumps(text).encode()) == jpeg
+        assert read(json.dumps({"data": text}).encode()) == jpeg
+        assert read(text.encode(), {"content-type": "text/plain"}) == jpeg
+        for field in (quote(text), quote(text, safe=""), quote(text, safe="+")):
+            assert read(f"image={field}".encode(), urlencoded) == jpeg
+            assert read(f"a=1&image={field}&b=%20".encode(), urlencoded) == jpeg
+    # Clients forget to encode the plus.
+    assert read(f"image={coded.strip()}".encode(), urlencoded) == jpeg
+
+
+def test_data_url_of_bytes(jpeg: bytes) -> None:
+    """A data URL that is not in base64 is percent-encoded."""
+    assert read(json.dumps({"data": f"data:image/jpeg,{quote(jpeg)}"}).encode()) == jpeg
+
+
+@pytest.mark.parametrize("text", ["https://example.org/x.jpg?a=b+c&d=ü", "http://x", "ftp://a/b"])
+def test_address_in_a_text(text: str) -> None:
+    """An address means the same in a form's text, as BentoML's client sends it, as in JSON."""
+    found = LinkedPicture(text)
+    urlencoded = {"content-type": "application/x-www-form-urlencoded"}
+    field = f"images={quote(text, safe='')}".encode()
+
+    assert [one.source for one in read_many(*form(('name="a"', text.encode())))] == [found]
+    assert [one.source for one in read_many(field, urlencoded)] == [found]
+    assert [one.source for one in read_many(json.dumps({"images": [text]}).encode())] == [found]
+    assert code(field, urlencoded) == "url_not_allowed"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [(b"aGVsbG8=", b"hello"), (b"SUkqAA==", b"II*\0"), (b"/9j/" + b"A" * 60 + b"%", None)],
+)
+def test_lone_text_is_told_from_no_picture(text: bytes, expected: bytes | None) -> None:
+    """Base64 of something else, or broken, is that and not a form without a picture."""
+    if expected is None:
+        assert code(*form(('name="image"', text))) == "invalid_base64"
+    else:
+        assert read(*form(('name="image"', text))) == expected
+
+
+def test_two_texts_are_too_many(jpeg: bytes) -> None:
+    """Two pictures in texts are as many as two files; /v1/predict takes them in order."""
+    parts = [(f'name="{n}"', base64.b64encode(jpeg[:-n] if n else jpeg)) for n in (0, 2)]
+
+    assert code(*form(*parts)) == "too_many_images"
+    sources = [one.source for one in read_many(*form(*parts))]
+    assert [one.decode() for one in sources if isinstance(one, Base64Picture)] == [jpeg, jpeg[:-2]]
+
+
+@pytest.mark.parametrize(
+    ("disposition", "name"),
+    [
+        ('name="a"; filename="ant 1.jpg"', "ant 1.jpg"),
+        ('name="a"; filename="größe.jpg"', "größe.jpg"),
+        ('name="a"; filename="a%22b.jpg"', 'a"b.jpg'),
+        ('name="a"; filename="a\\"b;.jpg"', 'a"b;.jpg'),
+        ("name=a; filename=ant.jpg; x=y", "ant.jpg"),
+        ("name=a; filename=\"u.jpg\"; filename*=UTF-8''%C3%BC.jpg", "ü.jpg"),
+        ("name=a; filename*=UTF-8''%C3%BC.jpg; filename=\"u.jpg\"", "ü.jpg"),
+        ('name="a"', ""),
+    ],
+)
+def test_files_keep_their_names(jpeg: bytes, disposition: str, name: str) -> None:
+    """A table of many pictures calls each as the client does."""
+    assert [one.name for one in read_many(*form((disposition, jpeg)))] == [name]
 
 
 def test_form_with_two_files(jpeg: bytes) -> None:
@@ -67,6 +195,122 @@ def test_form_with_two_files(jpeg: bytes) -> None:
 def test_form_with_an_empty_file() -> None:
     """A form whose file has no bytes is as good as no body."""
     assert code(*form(('name="f"; filename="x"', b""))) == "empty_body"
+
+
+@pytest.mark.parametrize("content_type", ["multipart/form-data", "multipart/form-data; boundary="])
+def test_form_without_a_boundary(jpeg: bytes, content_type: str) -> None:
+    """Whoever set the form's type by hand is told what is missing, not that it is no picture."""
+    body, _ = form(('name="f"; filename="x"', jpeg))
+    for headers in ({"content-type": content_type}, {"content-type": "image/jpeg"}, None):
+        with pytest.raises(RequestError, match="boundary is missing") as caught:
+            read(body, headers)
+        assert caught.value.code == "no_image"
+
+
+@pytest.mark.parametrize("kind", ["form-data", "mixed", "related", "Form-Data"])
+@pytest.mark.parametrize("boundary", ["XX", '"XX"', "XX; charset=utf-8"])
+def test_boundary_is_read(jpeg: bytes, kind: str, boundary: str) -> None:
+    """Any kind of multipart is split at its boundary, quoted or not."""
+    body, _ = form(('name="f"; filename="x"', jpeg))
+    headers = {"content-type": f"multipart/{kind}; a=b;Boundary={boundary}"}
+
+    assert read(b"a preamble\r\n" + body + b"--XX\r\nan epilogue", headers) == jpeg
+
+
+@pytest.mark.parametrize("parts", [2_002, 100_000])
+def test_form_with_very_many_parts(parts: int) -> None:
+    """Parts are counted before anything is made of them."""
+    body = b"--XX\r\n" * parts
+    urlencoded = {"content-type": "application/x-www-form-urlencoded"}
+
+    assert code(body, form()[1], limit=10**6) == "too_many_images"
+    assert code(b"a=b&" * parts, urlencoded, limit=10**6) == "too_many_images"
+
+
+@pytest.mark.parametrize(
+    "coding",
+    [
+        "gzip",
+        "x-gzip",
+        "br",
+        "deflate",
+        "zstd",
+        "compress",
+        "identity, gzip",
+        "GZIP",
+        "aws-chunked",
+    ],
+)
+def test_compressed_body_is_named(coding: str) -> None:
+    """A body in any coding is refused for that, with the coding's name."""
+    name = coding.rpartition(" ")[2].lower()
+    for body in (b"\x1f\x8b\x08 and more", b'{"data": "x"}', form(("", b"x"))[0]):
+        headers = form()[1] | {"content-encoding": coding}
+        with pytest.raises(RequestError, match=name) as caught:
+            read(body, headers)
+        assert caught.value.code == "unsupported_encoding"
+        assert code_of_many(body, headers) == "unsupported_encoding"
+
+
+@pytest.mark.parametrize("coding", ["identity", "", "utf-8", " Identity , identity", "binary"])
+def test_coding_that_is_none(jpeg: bytes, coding: str) -> None:
+    """What is not compressed is read, whatever a client calls that."""
+    body, headers = form(('name="f"; filename="x"', jpeg))
+
+    assert read(body, headers | {"content-encoding": coding}) == jpeg
+    assert read(jpeg, {"content-encoding": "gzip"}) == jpeg
+
+
+@some
+@given(st.dictionaries(st.sampled_from("abc"), st.binary(max_size=60), max_size=3))
+def test_any_parts_come_back_whole(contents: dict[str, bytes]) -> None:
+    """Whatever bytes files are made of, line ends and near-boundaries among them."""
+    files = {name: b"\r\n--Y" + content + b"\r\n-" for name, content in contents.items()}
+    body, headers = form(*[(f'name="f"; filename="{name}"', one) for name, one in files.items()])
+    if files:
+        assert {one.name: one.source for one in read_many(body, headers)} == files
+
+
+@some
+@given(
+    st.binary(max_size=400),
+    st.sampled_from(
+        [
+            "",
+            "multipart/form-data; boundary=XX",
+            "application/x-www-form-urlencoded",
+            "application/json",
+            "text/plain",
+        ]
+    ),
+)
+def test_anything_is_read_or_refused(body: bytes, content_type: str) -> None:
+    """No bytes raise anything else than an error for the client."""
+    for prefix in (b"", b"--XX\r\n", b"image=", b'{"data": "', b"data:,", b'"data:,%', b"https://"):
+        for reader in (read, read_many):
+            with suppress(RequestError):
+                assert reader(prefix + body, {"content-type": content_type})
+
+
+@some
+@given(st.text(max_size=99))
+def test_any_text_is_base64_or_not(text: str) -> None:
+    """Every string that JSON can hold is decoded or refused."""
+    for prefix in ("", "data:", "data:,", "data:;base64,"):
+        with suppress(RequestError):
+            assert Base64Picture(prefix + text).decode()
+
+
+@some
+@given(st.binary(min_size=1, max_size=200), st.booleans(), st.booleans())
+def test_base64_of_any_kind(data: bytes, safe: bool, padded: bool) -> None:
+    """Either alphabet is read, padded or not, percent-encoded or not."""
+    coded = (base64.urlsafe_b64encode if safe else base64.b64encode)(data).decode()
+    text = coded if padded else coded.rstrip("=")
+
+    assert Base64Picture(text).decode() == data
+    assert Base64Picture(quote_plus(text)).decode() == data
+    assert Base64Picture("".join(f"%{ord(digit):02x}" for digit in text)).decode() == data
 
 
 @pytest.mark.parametrize(
@@ -84,16 +328,7 @@ def test_broken_form(body: bytes) -> None:
     assert code(body, {"content-type": "multipart/form-data; boundary=XX"}) == "no_image"
 
 
-@pytest.mark.parametrize("charset", ["undefined", "punycode"])
-def test_form_in_a_charset_that_decodes_nothing(charset: str) -> None:
-    """A charset that cannot decode the form's names is the client's mistake."""
-    body, _ = form(('name="f"; filename="x"', b"picture"))
-
-    headers = {"content-type": f"multipart/form-data; boundary=XX; charset={charset}"}
-    assert code(body, headers) == "no_image"
-
-
-@pytest.mark.parametrize("charset", ["nonsense", "latin-1", "rot13"])
+@pytest.mark.parametrize("charset", ["nonsense", "latin-1", "rot13", "undefined", "punycode"])
 def test_form_in_another_charset(charset: str) -> None:
     """A charset that does not matter for the file's bytes is passed over."""
     body, _ = form(('name="f"; filename="x"', b"picture"))
@@ -110,6 +345,16 @@ def test_json_base64(jpeg: bytes, content_type: str | None, prefix: str) -> None
     headers = None if content_type is None else {"content-type": content_type}
 
     assert jpeg == read(body, headers)
+
+
+@pytest.mark.parametrize(
+    "charset", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"]
+)
+def test_json_in_any_unicode(jpeg: bytes, charset: str) -> None:
+    """JSON in every encoding that it may have is known for what it is, with or without a mark."""
+    text = json.dumps({"data": base64.b64encode(jpeg).decode()})
+
+    assert read(text.encode(charset)) == jpeg
 
 
 def test_base64_in_lines(jpeg: bytes) -> None:
@@ -141,7 +386,9 @@ def test_json_of_another_shape(body: bytes) -> None:
     assert code(body, {"content-type": "application/json"}, limit=200_000) == "invalid_json"
 
 
-@pytest.mark.parametrize("text", ["%%%", "abc", "a", "ÿÿÿÿ", "data:image/png;base64,%%%"])
+@pytest.mark.parametrize(
+    "text", ["%%%", "a", "abcde", "ÿÿÿÿ", "=a", "a=b", "data:image/png;base64,%%%", "data:,é"]
+)
 def test_broken_base64(text: str) -> None:
     """Text that is not base64 is told apart from JSON that is broken."""
     assert code(json.dumps({"data": text}).encode()) == "invalid_base64"
@@ -178,11 +425,18 @@ def test_url_of_another_type(url: bytes) -> None:
     assert code(b'{"url": %s}' % url) == "invalid_json"
 
 
-def test_announced_length_is_refused_unread() -> None:
+@pytest.mark.parametrize("length", [str(LIMIT + 1), "9" * 5000, f"00{LIMIT + 1}"])
+def test_announced_length_is_refused_unread(length: str) -> None:
     """A body whose length is announced as too large is refused before any of it arrives."""
-    headers = {"content-length": str(LIMIT + 1)}
+    assert code(b"", {"content-length": length}) == "body_too_large"
 
-    assert code(b"", headers) == "body_too_large"
+
+@pytest.mark.parametrize(
+    "length", ["0" * 5000 + "9", "-1", "+9", "1_0", "\xb2", " 9", "9, 9", "9.0"]
+)
+def test_length_that_says_nothing_is_passed_over(jpeg: bytes, length: str) -> None:
+    """A length that is no number, or one with thousands of zeros, is no fault of ours."""
+    assert read(jpeg, {"content-length": length}) == jpeg
 
 
 def test_unannounced_length_is_cut_off() -> None:
@@ -201,7 +455,7 @@ def test_many_in_json(jpeg: bytes) -> None:
     """A list is read in order, each entry as alone, and a wrong one is an error in its place."""
     text = base64.b64encode(jpeg).decode()
     entries = [{"data": text}, {"url": "https://example.org"}, {"image": "x"}]
-    coded, link, wrong = read_many(json.dumps({"images": entries}).encode())
+    coded, link, wrong = (one.source for one in read_many(json.dumps({"images": entries}).encode()))
 
     assert isinstance(coded, Base64Picture)
     assert coded.decode() == jpeg
@@ -217,8 +471,10 @@ def test_many_in_a_form(jpeg: bytes) -> None:
         ('name="text"', b"x"),
         ('name="a"; filename="2"', b""),
     ]
-    first, empty, last = read_many(*form(*files, ('name="b"; filename="3"', b"third")))
+    sent = read_many(*form(*files, ('name="b"; filename="3"', b"third")))
+    first, empty, last = (one.source for one in sent)
 
+    assert [one.name for one in sent] == ["1", "2", "3"]
     assert (first, last) == (jpeg, b"third")
     assert isinstance(empty, RequestError)
     assert empty.code == "empty_body"

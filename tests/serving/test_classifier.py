@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from antbee.artifact import HEAD, PackedModel, read_model, write_model
+from antbee.serving import classifier
 from tests.conftest import LABELS, encode, noise
 from tests.serving.in_process import Json, Server, coded
 
@@ -52,6 +53,22 @@ def test_explanation_is_upright(server: Server) -> None:
     answer = server.post("/explain", content=encode(noise(320, 240), exif=exif))
 
     assert Image.open(io.BytesIO(answer.content)).size == (240, 320)
+
+
+@pytest.mark.parametrize(("side", "more", "trims"), [(900, 0, 0), (1100, 0, 1), (9, 5_000_000, 1)])
+@pytest.mark.parametrize("path", ["/predict", "/explain"])
+def test_large_picture_s_memory_is_given_back(
+    server: Server, monkeypatch: pytest.MonkeyPatch, path: str, side: int, more: int, trims: int
+) -> None:
+    """What a large picture or file took goes back to the system; a small one's is kept."""
+    trimmed: list[int] = []
+    monkeypatch.setattr(classifier, "trim_memory", lambda: trimmed.append(1))
+    data = encode(Image.new("RGB", (side, side)), "PNG")
+    for sent, status in ((data + bytes(more), 200), (data[:50] + bytes(more), 422)):
+        trimmed.clear()
+
+        assert server.post(path, content=sent).status_code == status
+        assert len(trimmed) == trims
 
 
 def test_every_label_can_be_asked_about(server: Server, jpeg: bytes) -> None:

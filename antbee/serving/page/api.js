@@ -6,8 +6,13 @@ const AT_ONCE = 2;
 const TRIES = 6;
 const LONGEST_WAIT = 20;
 
-/** What was not answered, in words for a person; the API's own where it has any. */
-export class Refusal extends Error {}
+/** What was not answered: in words for a person and a code for programs, the API's own if it has any. */
+export class Refusal extends Error {
+  constructor(message, code) {
+    super(message);
+    this.code = code;
+  }
+}
 
 /** The address of a route. Relative to the page, so that a proxy may put both under a prefix. */
 export const addressOf = (path) => new URL(`./${path}`, document.baseURI).href;
@@ -36,7 +41,7 @@ export async function ask(path, options = {}, onWait = () => {}) {
   for (let tries = 1; ; tries++) {
     const answer = await send(path, options);
     if (answer.ok) return answer;
-    if (answer.status !== 429 || tries === TRIES) throw new Refusal(await messageOf(answer));
+    if (answer.status !== 429 || tries === TRIES) throw await refusalOf(answer);
     const seconds = Math.min(Number(answer.headers.get("Retry-After")) || 1, LONGEST_WAIT);
     onWait(seconds);
     await pause(seconds, options.signal);
@@ -77,12 +82,14 @@ function startNext() {
 function explain(error) {
   if (isCalledOff(error)) throw error;
   // A browser does not tell these apart.
-  throw new Refusal("No answer: the server is away, or the file is too large or gone from its place.");
+  const reason = "the server is away, or the file is too large or gone from its place";
+  throw new Refusal(`No answer: ${reason}.`, "no_answer");
 }
 
-async function messageOf(answer) {
+async function refusalOf(answer) {
   const content = await answer.json().catch(() => null);
-  return content?.error?.message ?? `The server answered ${answer.status} ${answer.statusText}`.trim();
+  const fallback = `The server answered ${answer.status} ${answer.statusText}`.trim();
+  return new Refusal(content?.error?.message ?? fallback, content?.error?.code ?? answer.status);
 }
 
 function pause(seconds, signal) {

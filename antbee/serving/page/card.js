@@ -19,6 +19,7 @@ export class Card {
   #maps = new Map();
   #gone = new AbortController();
   #picture;
+  #answer = null;
 
   /**
    * @param {File} file a picture, sent as it is: resized here, another picture would be judged
@@ -39,8 +40,14 @@ export class Card {
     return this.#node;
   }
 
+  /** The picture's name with what the API answered or the code of its refusal; null before that. */
+  get answer() {
+    return this.#answer && { name: this.#file.name, ...this.#answer };
+  }
+
   /** Classify the picture when its turn comes. */
   async classify() {
+    this.#answer = null;
     this.#setState("waiting", "Waiting…");
     try {
       await inTurn(() => this.#ask());
@@ -97,6 +104,7 @@ export class Card {
   }
 
   #show({ label, probability, probabilities }, milliseconds) {
+    this.#answer = { label, probability, probabilities };
     const ranked = Object.entries(probabilities).sort((one, other) => other[1] - one[1]);
     this.#setState("done", label, percent(probability));
     this.#find(".took").textContent = `answered in ${duration(milliseconds)}`;
@@ -118,7 +126,8 @@ export class Card {
     this.#find("code").textContent = curl("predict", "--data-binary", `@${this.#file.name}`);
   }
 
-  #fail({ message }) {
+  #fail({ message, code }) {
+    this.#answer = { code };
     this.#setState("failed", "No answer");
     this.#find(".problem").textContent = message;
     this.#news(`${this.#file.name}: ${message}`);

@@ -2,6 +2,7 @@
 
 import { ask } from "./api.js";
 import { Card } from "./card.js";
+import { toCsv } from "./csv.js";
 import { element } from "./element.js";
 import { mayAskAgain } from "./key.js";
 import { list, percent } from "./words.js";
@@ -40,6 +41,17 @@ function removeAll() {
   for (const card of [...cards]) remove(card);
   find("choose").focus();
   tell("All pictures removed");
+}
+
+/** Save what has been answered so far as a file. */
+function save() {
+  const answers = [...cards].map((card) => card.answer).filter((answer) => answer !== null);
+  // Spreadsheets know UTF-8 by the mark at its beginning.
+  const file = new Blob(["\ufeff", toCsv(answers)], { type: "text/csv" });
+  const address = URL.createObjectURL(file);
+  element("a", { href: address, download: "answers.csv" }).click();
+  setTimeout(() => URL.revokeObjectURL(address), 60_000); // once the browser has read it
+  tell(`${answers.length} of ${cards.size} pictures saved as answers.csv`);
 }
 
 function showWhetherAny() {
@@ -125,6 +137,7 @@ connect(find("choose"), find("files"));
 connect(find("photograph"), find("camera"));
 acceptDrops();
 acceptPastes();
+find("save").addEventListener("click", save);
 find("clear").addEventListener("click", removeAll);
 find("cards").addEventListener("leave", (event) => remove(event.detail));
 find("model-problem").querySelector("button").addEventListener("click", () => {
