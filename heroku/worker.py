@@ -38,14 +38,9 @@ class Connection(ASGIProtocol):  # type: ignore[misc]  # gunicorn ships no types
 
     gunicorn's protocol is an `asyncio.Protocol`. Beyond that, this class relies on `req_count`,
     `_awaiting_request` and `_closed`, on `_feed_callback_parser` and `_on_headers_complete`, which
-<<<<<<< HEAD
     it calls, on `_current_request`, on `_will_close`, which decides what an answer says, on
     `_send_error_response`, `_is_websocket_upgrade` and `_effective_peername`, and on
     `_keepalive_timeout`, which ends the connection.
-=======
-    the parser is fed by and calls, on `_will_close`, which decides what an answer says, on
-    `_keepalive_timeout`, which ends the connection, and on how gunicorn answers what it refuses.
->>>>>>> req
     """
 
     worker: "Worker"
@@ -128,15 +123,6 @@ class Connection(ASGIProtocol):  # type: ignore[misc]  # gunicorn ships no types
         if isinstance(found, tuple) and found[0].startswith("::ffff:"):
             return found[0].removeprefix("::ffff:"), found[1]
         return found
-
-    def _feed_callback_parser(self, data: bytes) -> bool:
-        try:
-            return bool(super()._feed_callback_parser(data))
-        except ValueError:
-            # Python makes no number of a Content-Length of thousands of digits.
-            self._send_error_response(400, "Invalid Content-Length value")
-            self._close_transport()
-            return False
 
     def _will_close(self, *args: Any) -> bool:  # noqa: ANN401 - gunicorn's own
         return self.worker.stopping or super()._will_close(*args)

@@ -142,17 +142,13 @@ class Api:
         try:
             return self.classify(data)
         except RequestError as error:
-            return self.refuse(error)
+            self._metrics.rejected(error.code)
+            return error_content(error)
 
     def answer(self, prediction: Prediction) -> Answer:
         """Count a prediction and shape it."""
         self._metrics.predicted(prediction.label, prediction.probability)
         return prediction_content(prediction, self.classifier.tag)
-
-    def refuse(self, error: RequestError) -> Refusal:
-        """Count a refusal and shape it."""
-        self._metrics.rejected(error.code)
-        return error_content(error)
 
     def close(self) -> None:
         """Stop the threads."""
@@ -169,13 +165,8 @@ class Api:
                     return await _unless_disconnected(request, running, ticket.give_up)
 
     async def _run_many(
-<<<<<<< HEAD
-        self, sources: Sequence[Source], tickets: Sequence[Ticket], deadline: float
-    ) -> list[Answer | Refusal]:
-=======
         self, sent: Sequence[Sent], tickets: Sequence[Ticket], deadline: float
     ) -> list[Prediction | RequestError]:
->>>>>>> req
         """Classify pictures with the tickets that there are, and as many downloads as may be."""
         free: asyncio.Queue[Ticket] = asyncio.Queue()
         for ticket in tickets:
@@ -194,11 +185,7 @@ class Api:
         free: asyncio.Queue[Ticket],
         downloads: asyncio.Semaphore,
         deadline: float,
-<<<<<<< HEAD
-    ) -> Answer | Refusal:
-=======
     ) -> Prediction | RequestError:
->>>>>>> req
         """Classify one of many pictures, or say why not."""
         try:
             async with self._in_time(deadline), AsyncExitStack() as until_classified:
@@ -217,15 +204,10 @@ class Api:
                 finally:
                     free.put_nowait(ticket)
         except RequestError as error:
-<<<<<<< HEAD
-            return self.refuse(error)
-        return self.answer(prediction)
-=======
             self._metrics.rejected(error.code)
             return error
         self._metrics.predicted(prediction.label, prediction.probability)
         return prediction
->>>>>>> req
 
     @asynccontextmanager
     async def _in_time(self, deadline: float) -> AsyncIterator[None]:
@@ -248,9 +230,6 @@ def prediction_content(prediction: Prediction, model: str) -> Answer:
     }
 
 
-<<<<<<< HEAD
-def error_content(error: RequestError) -> Refusal:
-=======
 def csv_content(
     labels: Sequence[str], sent: Sequence[Sent], found: Sequence[Prediction | RequestError]
 ) -> str:
@@ -289,8 +268,7 @@ def _weight(weights: Mapping[str, float], *ranges: str) -> tuple[float, int]:
     return 0.0, 0
 
 
-def error_content(error: RequestError) -> dict[str, Any]:
->>>>>>> req
+def error_content(error: RequestError) -> Refusal:
     """Shape an error as clients read it."""
     return {"error": {"code": error.code, "message": str(error)}}
 
