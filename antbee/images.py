@@ -267,8 +267,8 @@ def _describe_other(data: bytes) -> str:
     for name, signature in _OTHERS.items():
         if signature.match(data):
             return (
-                f"this is a {name} picture, which is not read (ImageMagick converts it: "
-                f"magick mogrify -format jpg FILE): send a JPEG or PNG"
+                f"this is a {name} picture, which is not read (`magick mogrify -format jpg FILE` "
+                "of ImageMagick converts it): send a JPEG or PNG"
             )
     return "this is not a JPEG, PNG, WebP, GIF or BMP picture: send one of those"
 

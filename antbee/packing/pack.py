@@ -2,9 +2,11 @@
 
 import contextlib
 import importlib.metadata
+import io
 import logging
 import os
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -71,11 +73,12 @@ def save_bento(checkpoint: Path, data: Path | None, runtime: str, name: str, sou
                 raise
         except BentoMLException as error:
             raise ModelError(f"BentoML: {error}") from error
-        except OSError as error:  # shutil's may be of several files, and then says which
-            where = os.environ.get("BENTOML_HOME", "~/bentoml")
-            reason = error.strerror or error
+        except OSError as error:
+            # Of several files that could not be copied, each has its own.
+            reason = error.strerror or error.args[0][0][-1]
             raise ModelError(
-                f"nothing can be stored in {where} (BENTOML_HOME): {reason}"
+                f"BENTOML_HOME ({os.environ.get('BENTOML_HOME', Path.home() / 'bentoml')}) or the "
+                f"folder of temporary files ({tempfile.gettempdir()}) cannot be written: {reason}"
             ) from error
     return str(bento.tag)
 
@@ -147,7 +150,9 @@ def export_weights(network: nn.Module, path: Path) -> None:
     state = {
         name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()
     }
-    torch.save(state, path)
+    buffer = io.BytesIO()  # torch's own writing turns a full disk into an error of its own
+    torch.save(state, buffer)
+    path.write_bytes(buffer.getbuffer())
 
 
 def export_head(network: nn.Module, path: Path) -> None:

@@ -106,7 +106,7 @@ def examine(path: Path) -> Examined:
         contents = read_picture(path)
         size = decode_image(contents).size
     except OSError as error:
-        return Examined(fault=str(error.strerror))
+        return Examined(fault=str(error.strerror), is_picture=False)
     except AntBeeError as error:
         # What follows the colon is advice to whoever sends a picture to the server.
         return Examined(fault=str(error).partition(":")[0], is_picture=bool(contents))
@@ -184,6 +184,6 @@ def describe_pictures(pictures: Pictures) -> str:
         "",
         "pixels: " + ", ".join(f"{name} {size[0]} x {size[1]}" for name, size in sizes.items()),
         f"duplicates: {across} in both train and val, {contradicting} under more than one label",
-        *list_warnings(pictures),
+        *map(printable, list_warnings(pictures)),
     ]
     return "\n".join(lines)
