@@ -1,11 +1,12 @@
-"""Files that a kill or a full disk cannot leave half written, and their checksums.
+"""Files: found in folders, written so that no kill or full disk leaves a half, and their checksums.
 
 Knows nothing of what is in them.
 """
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +14,7 @@ Buffer = bytes | memoryview
 
 TEMPORARY: Final = ".tmp"
 CHECKSUM: Final = ".sha256"
+MOST_LISTED: Final = 100_000  # bytes of a checksum file
 
 
 def write_atomically(
@@ -62,8 +64,12 @@ def _list_sums(path: Path, sums: Iterable[str]) -> None:
 
 def recorded_sums(path: Path) -> list[str]:
     """SHA-256 sums that the checksum file beside `path` lists for it; empty without one."""
+    listed = path.with_name(path.name + CHECKSUM)
     try:
-        lines = path.with_name(path.name + CHECKSUM).read_text("utf-8").splitlines()
+        # Neither a pipe, which may never end, nor what is far too long.
+        if not listed.is_file() or listed.stat().st_size > MOST_LISTED:
+            return []
+        lines = listed.read_text("utf-8").splitlines()
     except (FileNotFoundError, UnicodeDecodeError):
         return []
     fields = (line.partition("  ") for line in lines)
@@ -74,6 +80,51 @@ def sha256_of(path: Path) -> str:
     """SHA-256 of a file's contents, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def walk(top: Path, elsewhere: Set[object] = frozenset()) -> tuple[list[Path], list[OSError]]:
+    """Find the files in and below a folder, each folder's own first, sorted, hidden ones left out.
+
+    Links are followed. Each real folder is entered once; one that `top` lies in, or that is
+    `elsewhere` by its `identity`, is not, wherever a link to it is.
+
+    Returns:
+        The files, what cannot be reached among them; and why a folder could not be listed.
+    """
+    files: list[Path] = []
+    faults: list[OSError] = []
+    left = [top]
+    entered = {*elsewhere, *map(identity, top.resolve().parents)} - {identity(top)}
+    while left:
+        folder = left.pop()
+        if identity(folder) in entered:
+            continue
+        entered.add(identity(folder))
+        try:
+            with os.scandir(folder) as entries:
+                names = sorted(one.name for one in entries if not one.name.startswith("."))
+        except OSError as error:
+            faults.append(error)
+            continue
+        paths = [folder / name for name in names]
+        files += [path for path in paths if not is_folder(path)]
+        left += [path for path in reversed(paths) if is_folder(path)]
+    return files, faults
+
+
+def is_folder(path: Path) -> bool:
+    """Tell whether there is a folder, as far as this user can see."""
+    with suppress(OSError):
+        return path.is_dir()
+    return False
+
+
+def identity(path: Path) -> object:
+    """Tell one real folder from another, whatever links lead to it."""
+    with suppress(OSError):
+        status = path.stat()
+        return status.st_dev, status.st_ino
+    return path
 
 
 def remove_temporaries(*paths: Path) -> None:

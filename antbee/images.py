@@ -4,20 +4,33 @@
 so what was measured is what is served.
 """
 
+import hashlib
 import io
 import math
 import re
+import stat
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
-from antbee.errors import ImageError
+from antbee.errors import AntBeeError, DataError, ImageError
+from antbee.metadata import (
+    END,
+    END_MARKER,
+    SCAN,
+    another_end,
+    has_all_scans,
+    lacks_end,
+    segments,
+    set_metadata_aside,
+)
 
 MAX_MEGAPIXELS: Final = 50
 
@@ -29,10 +42,14 @@ _SIGNATURES: Final = {
     "BMP": re.compile(rb"BM"),
 }
 """The formats that are read, by Pillow's names, and how a file of each begins."""
-_SCAN: Final = b"\xff\xda"
-_END: Final = b"\xff\xd9"
-_MARKER: Final = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]", re.DOTALL)
-"""A JPEG's markers, but for those without a segment (ITU-T T.81, section B.1.1.3)."""
+_OTHERS: Final = {
+    "HEIC": re.compile(rb"....ftyp(hei[cxms]|hev[cxms]|mif1|msf1)", re.DOTALL),
+    "AVIF": re.compile(rb"....ftypavi[fs]", re.DOTALL),
+    "TIFF": re.compile(rb"II\*\0|MM\0\*"),
+}
+"""Pictures that people have, and that are not read."""
+_HEAD: Final = 16
+"""Bytes that tell a format."""
 _RUN_LENGTHS: Final = (1, 2)
 """What a BMP's header calls run lengths: BI_RLE8 and BI_RLE4."""
 _UPRIGHT: Final = {
@@ -63,6 +80,8 @@ class Preprocessing:
 
 IMAGENET: Final = Preprocessing()
 MAX_PIXELS: Final = MAX_MEGAPIXELS * 1_000_000
+MAX_BYTES: Final = 10 * MAX_PIXELS
+"""No picture that is read has a larger file: eight bytes a pixel at most, and something around."""
 LARGE: Final = 1_000_000
 """Pixels from which on a picture takes so much memory that several at once must be thought about:
 while it is decoded, up to 9 bytes for each, and 17 in a WebP file."""
@@ -134,21 +153,21 @@ def decode_image(
         ImageError: `unsupported_image`, `corrupt_image` or `image_too_large`.
     """
     try:
-        image: Image.Image = Image.open(io.BytesIO(data), formats=tuple(_SIGNATURES))
-        _refuse_costly(image, data, max_pixels)
+        file, exif = set_metadata_aside(data)
+        unended = lacks_end(file)
+        image: Image.Image = _open(file + END_MARKER if unended else file)
+        _refuse_costly(image, file, max_pixels)
         pixels = image.width * image.height
-        if shorter_side is not None:
-            gap = REDUCING_GAP if pixels <= HUGE else 1
-            scale = gap * shorter_side / min(image.size)
-            if scale < 1:
-                # Pillow's JPEG reader takes the smallest of its scales that is not below this size;
-                # the other formats pass it over.
-                width, height = (math.ceil(side * scale) for side in image.size)
-                image.draft(None, (width, height))
+        if exif:
+            image.info["exif"] = exif
+        _draft(image, shorter_side)
         # A progressive JPEG is kept whole until its last pass, however small it is to become.
         if (pixels if "progressive" in image.info else image.width * image.height) > LARGE:
             before_large()
-        image.load()
+        if unended:
+            _load_unended(image, file, shorter_side)
+        else:
+            image.load()
         # Each step lets go of the picture before it, which takes as much memory as its own.
         orientation = None
         with suppress(Exception):  # broken metadata does not make a picture unreadable
@@ -162,8 +181,7 @@ def decode_image(
         if looks_like_image(data):
             message = "the picture is broken or cut short: send the complete file"
             raise ImageError("corrupt_image", message) from error
-        message = "this is not a JPEG, PNG, WebP, GIF or BMP picture: send one of those"
-        raise ImageError("unsupported_image", message) from error
+        raise ImageError("unsupported_image", _describe_other(data)) from error
 
 
 def _as_seen(image: Image.Image) -> Image.Image:
@@ -235,6 +253,52 @@ def looks_like_image(data: bytes) -> bool:
     return any(signature.match(data) for signature in _SIGNATURES.values())
 
 
+def is_picture(path: Path) -> bool:
+    """Tell by size and first bytes whether a file may be a picture that is read.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    try:
+        read_picture(path, at_most=_HEAD)
+    except AntBeeError:
+        return False
+    return True
+
+
+def read_picture(path: Path, at_most: int = -1) -> bytes:
+    """Read a file, if it may be a picture.
+
+    A pipe, which might never end, is not opened; of what is no picture no more is read than tells.
+
+    Raises:
+        OSError: it cannot be opened.
+        DataError: it is no ordinary file, or larger than any picture.
+        ImageError: `unsupported_image`.
+    """
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise DataError("it is not a file")
+    if status.st_size > MAX_BYTES:
+        raise DataError(f"it is larger than {MAX_BYTES / 1e6:g} MB")
+    with path.open("rb") as file:
+        head = file.read(_HEAD)
+        if not looks_like_image(head):
+            raise ImageError("unsupported_image", _describe_other(head))
+        file.seek(0)
+        return file.read(at_most)
+
+
+def _describe_other(data: bytes) -> str:
+    for name, signature in _OTHERS.items():
+        if signature.match(data):
+            return (
+                f"this is a {name} picture, which is not read (`magick mogrify -format jpg FILE` "
+                "of ImageMagick converts it): send a JPEG or PNG"
+            )
+    return "this is not a JPEG, PNG, WebP, GIF or BMP picture: send one of those"
+
+
 def _refuse_costly(image: Image.Image, data: bytes, max_pixels: int) -> None:
     """Refuse what would take too much memory or time, before any pixel of it is decoded.
 
@@ -262,14 +326,56 @@ def _refuse_costly(image: Image.Image, data: bytes, max_pixels: int) -> None:
             f"a BMP in run lengths may have at most {MAX_RUN_BYTES / 1e6:g} MB: save it as PNG",
         )
     # Looking at every marker takes its time, and hardly any file needs it.
-    if image.format not in ("JPEG", "MPO") or data.count(_SCAN) <= MAX_SCANS:
+    if image.format not in ("JPEG", "MPO") or data.count(b"\xff\xda") <= MAX_SCANS:
         return
-    # What looks like a scan in a film behind the picture is none.
-    scans, marker = 0, _MARKER.search(data, 2)
-    while marker is not None and marker[0] != _END:
-        scans += marker[0] == _SCAN
+    scans = 0
+    for code, _, _ in segments(data):
+        if code == END:  # what looks like a scan in a film behind the picture is none
+            break
+        scans += code == SCAN
         if scans > MAX_SCANS:
             message = f"the JPEG comes in more than {MAX_SCANS} scans: save it anew"
             raise ImageError("corrupt_image", message)
-        length = int.from_bytes(data[marker.end() : marker.end() + 2], "big")
-        marker = _MARKER.search(data, marker.end() + length)
+
+
+def _open(data: bytes) -> Image.Image:
+    return Image.open(io.BytesIO(data), formats=tuple(_SIGNATURES))
+
+
+def _draft(image: Image.Image, shorter_side: int | None) -> None:
+    """Let a JPEG be decoded at the smallest of its scales at which it is still large enough."""
+    gap = REDUCING_GAP if image.width * image.height <= HUGE else 1
+    scale = 1 if shorter_side is None else gap * shorter_side / min(image.size)
+    if scale < 1:
+        # Pillow's JPEG reader takes the smallest of its scales that is not below this size; the
+        # other formats pass it over.
+        width, height = (math.ceil(side * scale) for side in image.size)
+        image.draft(None, (width, height))
+
+
+def _load_unended(image: Image.Image, file: bytes, shorter_side: int | None) -> None:
+    """Decode a JPEG without the marker that ends it, if its pixels are all there.
+
+    They are if they do not depend on what follows, so it is decoded twice, ended in another way.
+
+    Raises:
+        EOFError: there are some missing.
+    """
+    if not has_all_scans(file):
+        raise EOFError("scans are missing")
+    other = _open(file + another_end(file))
+    _draft(other, shorter_side)
+    digest = _digest(other)
+    del other  # its pixels take as much memory as those to come
+    image.load()
+    if _digest(image) != digest:
+        raise EOFError("pixels are missing")
+
+
+def _digest(image: Image.Image) -> bytes:
+    """Sum up a picture's pixels, a few rows at a time, which take little memory."""
+    digest = hashlib.sha256()
+    for top in range(0, image.height, 64):
+        rows = image.crop((0, top, image.width, min(top + 64, image.height)))
+        digest.update(rows.tobytes())
+    return digest.digest()

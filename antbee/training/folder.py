@@ -33,10 +33,19 @@ def make_folder(out: Path, arch: str) -> Path:
     Raises:
         CheckpointError: the folder cannot be made.
     """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise CheckpointError(
+            f"{out} cannot be made: it is a file, or a link to what is not there, such as a disk "
+            "that is not mounted: name another folder with --out"
+        ) from error
+    except OSError as error:
+        raise CheckpointError(f"{out} cannot be made: {error.strerror}") from error
     while True:
         folder = out / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{arch}"
         try:
-            folder.mkdir(parents=True)
+            folder.mkdir()
         except FileExistsError:
             time.sleep(0.1)
         except OSError as error:

@@ -9,7 +9,7 @@ import pytest
 from antbee.artifact import PackedModel
 from antbee.errors import DataError
 from antbee.images import read_array
-from antbee.packing.samples import Validation, calibration_arrays, spread
+from antbee.packing.samples import Validation, calibration_arrays, describe_difference, spread
 from antbee.training.check import check_pictures
 from antbee.training.data import Picture, Pictures
 from tests.conftest import encode, noise
@@ -54,6 +54,19 @@ def test_unreadable_pictures_are_left_out(data: Path, capsys: pytest.CaptureFixt
     assert capsys.readouterr().err.count("left out") == 2
 
 
+def test_labels_are_the_model_s_however_they_are_spelt(tmp_path: Path) -> None:
+    """An accent of one's own is the same letter, and the order is the model's."""
+    for seed, label in enumerate(("z", "\xe9")):
+        (tmp_path / "val" / label).mkdir(parents=True)
+        (tmp_path / "val" / label / "1.jpg").write_bytes(encode(noise(8, 6, seed)))
+    model = PackedModel("resnet18", ("e\u0301", "z"), "onnx")
+
+    first, second = Validation(model, tmp_path)
+
+    assert (first[1], second[1]) == (0, 1)
+    assert np.array_equal(second[0], read_array((tmp_path / "val/z/1.jpg").read_bytes()))
+
+
 def test_no_more_than_asked_for(data: Path) -> None:
     """No more pictures are decoded than are wanted."""
     assert len(calibration_arrays(MODEL, data, 1)) == 1
@@ -61,7 +74,7 @@ def test_no_more_than_asked_for(data: Path) -> None:
 
 def test_nothing_to_calibrate_on(data: Path, tmp_path: Path) -> None:
     """Training pictures that are missing, unreadable or of other labels are refused."""
-    with pytest.raises(DataError, match="there is no folder"):
+    with pytest.raises(DataError, match=r"no training picture in .* can be read"):
         calibration_arrays(MODEL, tmp_path / "nowhere", 8)
     with pytest.raises(DataError, match="has the labels a, b"):
         calibration_arrays(PackedModel("resnet18", ("c", "d"), "onnx"), data, 8)
@@ -127,6 +140,24 @@ def test_pictures_are_divided_as_in_training(divided: Path, seed: int) -> None:
 def arrays_of(pictures: list[Picture]) -> list[tuple[bytes, int]]:
     """Read the pictures as the server does."""
     return [(read_array(one.path.read_bytes()).tobytes(), one.label) for one in pictures]
+
+
+def test_a_difference_is_described(data: Path, divided: Path) -> None:
+    """Pictures that are the run's are no difference; any others are, wherever they lie."""
+    model = replace(MODEL, provenance={"data": check_pictures(data).provenance})
+    assert describe_difference(model, data) is None
+    assert describe_difference(MODEL, data) is None
+
+    (data / "val/a/1.jpg").rename(data / "train/a/3.jpg")
+    (data / "val/a/4.jpg").write_bytes(encode(noise(80, 60, 7)))
+    assert describe_difference(model, data) == (
+        "train/a (1 pictures then, 2 now), val/a (other names or contents)"
+    )
+
+    shared = trained_on(check_pictures(divided, 0.3), 0.3, 0)
+    assert describe_difference(shared, divided) is None
+    (divided / "b/15.png").unlink()
+    assert "now)" in str(describe_difference(shared, divided))
 
 
 def test_a_val_of_its_own_comes_first(divided: Path, data: Path) -> None:

@@ -20,12 +20,14 @@ from PIL import Image
 from antbee.calibration import BINS, FOLDS, error_by_chance
 from antbee.command import printable
 from antbee.training.checkpoint import Checkpoint, Metrics
+from antbee.training.data import group
 from antbee.training.report.measure import Answers, Illustration
 from antbee.training.report.numbers import (
     Counts,
     Proportion,
     confusion,
     frequent_mistakes,
+    most_confused,
     precision,
     recall,
 )
@@ -103,7 +105,8 @@ def render(content: Content, charts: Mapping[str, bytes]) -> str:
     environment.filters.update(percent=percent, duration=duration)
     environment.filters.update(embed_chart=embed_chart, embed_thumbnail=embed_thumbnail)
     answers, checkpoint = content.answers, content.checkpoint
-    labels = checkpoint.labels
+    kept = most_confused(content.counts, MOST_LABELS)
+    labels, left_out = checkpoint.labels, checkpoint.data.get("left_out", [])
     return environment.get_template("page.html").render(
         content=content,
         charts=charts,
@@ -115,9 +118,12 @@ def render(content: Content, charts: Mapping[str, bytes]) -> str:
             (labels[row], labels[column], count)
             for row, column, count in frequent_mistakes(content.counts, MOST_PAIRS)
         ],
+        kept=[labels[index] for index in kept],
+        matrix=[[labels[row], *content.counts[row, kept].tolist()] for row in kept],
         recall=recall,
         precision=precision,
         error_by_chance=error_by_chance(answers.probabilities),
+        left_out=left_out if isinstance(left_out, list) else group(left_out),  # earlier runs'
         bins=BINS,
         folds=FOLDS,
         settings=checkpoint.arguments
