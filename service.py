@@ -147,7 +147,7 @@ class AntBeeClassifier:
             load_head(model)
             bento_io.routes(AntBeeClassifier)
             bento_io.tracer()
-        AntBeeClassifier.report()
+        AntBeeClassifier.report()  # type: ignore[attr-defined]  # BentoML's decorator hides it
 
     @bentoml.on_shutdown
     def close(self) -> None:

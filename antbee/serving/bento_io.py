@@ -94,12 +94,13 @@ def tracer() -> "Tracer | None":
     if exporter is None:
         return None
     try:
-        return BentoMLContainer.tracer_provider.get().get_tracer("antbee")
+        made: Tracer = BentoMLContainer.tracer_provider.get().get_tracer("antbee")
     except ImportError as error:
         how = "pip install 'opentelemetry-exporter-otlp-proto-http', or your protocol's"
         raise SettingsError(
             f"traces are to be exported ({exporter}), but {error}: {how}"
         ) from error
+    return made
 
 
 def take_middleware(
@@ -115,7 +116,7 @@ def take_middleware(
 
         classes.add(OpenTelemetryMiddleware)
         for one in bentoml_app.user_middleware:
-            if one.cls is OpenTelemetryMiddleware:
+            if one.cls is OpenTelemetryMiddleware:  # type: ignore[comparison-overlap]  # it can be
                 # One for every piece of an upload says nothing.
                 one.kwargs["exclude_spans"] = ["receive", "send"]
     taken = [one for one in bentoml_app.user_middleware if one.cls in classes]
@@ -144,7 +145,7 @@ def routes(service: bentoml.Service[Any]) -> list[Route]:
     return [route for route in ROUTES if route.path not in theirs]
 
 
-def without_effect(name: str, ours: Mapping[str, Any]) -> list[str]:
+def without_effect(name: str, ours: dict[str, Any]) -> list[str]:
     """Say which keys of BentoML's configuration do nothing for our routes, and what to do instead.
 
     Args:
