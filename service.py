@@ -163,7 +163,7 @@ class AntBeeClassifier:
         """Do what the parent of the workers has to, which only `bentoml serve` has."""
         with exit_on_error():
             prepare_parent()
-        AntBeeClassifier.report()
+        AntBeeClassifier.report()  # type: ignore[attr-defined]  # BentoML's decorator hides it
 
     @bentoml.on_shutdown
     def close(self) -> None:

@@ -94,7 +94,7 @@ def create_app(
             (RequestError, ClientDisconnect, HTTPException, Exception), answer_error
         ),
         # It lets one method of the service call another.
-        lifespan=lambda _: bentoml_app.router.lifespan_context(bentoml_app),
+        lifespan=lambda _: bentoml_app.router.lifespan_context(bentoml_app),  # type: ignore[arg-type]  # either of two kinds
     )
     app.router.redirect_slashes = False
     app.router.default = bentoml_app

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import bentoml
 from bentoml._internal.configuration.containers import BentoMLContainer
 from bentoml._internal.configuration.helpers import flatten_dict, get_default_config
-from bentoml._internal.utils import deep_merge
 from bentoml.exceptions import BentoMLException
 from bentoml.validators import ContentType
 from starlette.applications import Starlette
@@ -98,12 +97,13 @@ def tracer() -> "Tracer | None":
     if exporter is None:
         return None
     try:
-        return BentoMLContainer.tracer_provider.get().get_tracer("antbee")
+        made: Tracer = BentoMLContainer.tracer_provider.get().get_tracer("antbee")
     except ImportError as error:
         how = "pip install 'opentelemetry-exporter-otlp-proto-http', or your protocol's"
         raise SettingsError(
             f"traces are to be exported ({exporter}), but {error}: {how}"
         ) from error
+    return made
 
 
 def take_middleware(
@@ -119,7 +119,7 @@ def take_middleware(
 
         classes.add(OpenTelemetryMiddleware)
         for one in bentoml_app.user_middleware:
-            if one.cls is OpenTelemetryMiddleware:
+            if one.cls is OpenTelemetryMiddleware:  # type: ignore[comparison-overlap]  # it can be
                 # One for every piece of an upload says nothing.
                 one.kwargs["exclude_spans"] = ["receive", "send"]
     taken = [one for one in bentoml_app.user_middleware if one.cls in classes]
@@ -148,21 +148,27 @@ def routes(service: bentoml.Service[Any]) -> list[Route]:
     return [route for route in ROUTES if route.path not in theirs]
 
 
-def without_effect(name: str, ours: Mapping[str, Any]) -> list[str]:
+def without_effect(name: str, ours: dict[str, Any]) -> list[str]:
     """Say which keys of BentoML's configuration do nothing for our routes, and what to do instead.
 
     Args:
         name: the service's, whose configuration BentoML has loaded.
         ours: what the service itself is configured with.
     """
-    expected = deep_merge(get_default_config(2)["services"], dict(ours))
-    plain = dict(flatten_dict(expected))
-    given = dict(flatten_dict(BentoMLContainer.config.services[name].get()))
+    services = BentoMLContainer.config.services.get()
+    default = dict(flatten_dict(get_default_config(2)["services"]))
+    expected = default | dict(flatten_dict(ours))
+    everywhere = dict(flatten_dict(services))
+    # Where another class is served that was made of this one, it has none of its own.
+    given = dict(flatten_dict(services.get(name, services)))
+    # What is set for all services comes second to what this one is configured with.
+    changed = {key: everywhere[key] for key in default if everywhere.get(key) != default[key]}
+    changed |= {key: value for key, value in given.items() if value != expected.get(key)}
     lines = [
         f"BentoML's {key}={value!r} has no effect on antbee's own routes: {instead}"
-        for key, value in given.items()
+        for key, value in changed.items()
         for prefix, instead in INSTEAD.items()
-        if f"{key}.".startswith(f"{prefix}.") and value != plain.get(key)
+        if f"{key}.".startswith(f"{prefix}.")
     ]
     if given["tracing.exporter_type"] and not given["tracing.sample_rate"]:
         lines.append(

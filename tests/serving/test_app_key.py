@@ -13,7 +13,7 @@ from tests.serving.test_app import ORIGIN, ask_app, build
 
 KEY = "s3cret-key"
 NEW = "an0ther-key"
-LOCKED = Settings(api_key=f"{KEY},{NEW}", cors_origins=(ORIGIN,))
+LOCKED = Settings(api_key=(KEY, NEW), cors_origins=(ORIGIN,))
 
 
 def ask(path: str, authorization: str | None = None, **headers: str) -> httpx.Response:

@@ -128,7 +128,7 @@ def test_configuration_without_effect(
         "services:\n"
         "  http: {port: 3001, cors: {access_control_max_age: 5}, response: {trace_id: true}}\n"
         "  traffic: {timeout: 5, max_concurrency: 2}\n"
-        "  logging: {access: {enabled: true}}\n"
+        "  logging: {access: {skip_paths: [/a]}}\n"
         "  metrics: {namespace: mine}\n"
         "  workers: 7\n"
         "  tracing: {exporter_type: in_memory}\n"
@@ -145,7 +145,7 @@ def test_configuration_without_effect(
     assert named == [
         "http.cors.access_control_max_age=5",
         "http.response.trace_id=True",
-        "logging.access.enabled=True",
+        "logging.access.skip_paths=['/a']",
         "metrics.namespace='mine'",
         "tracing.sample_rate",
         "traffic.max_concurrency=2",
