@@ -47,22 +47,25 @@ class CsvTable:
     """
 
     def __init__(self, file: TextIO, name: str, labels: Sequence[str]) -> None:
-        self._rows = csv.writer(file, lineterminator="\n")
+        self._file = file
         self._labels = labels
-        shares = (_no_formula(f"probability_{label}") for label in labels)
-        self._rows.writerow([name, "label", "probability", *shares, "error"])
+        shares = (f"probability_{label}" for label in labels)
+        self._write([name, "label", "probability", *shares, "error"])
 
     def write(self, name: str, prediction: Prediction | None, error: str = "") -> None:
         """Write a row for a picture: what it shows, or why that is not known."""
         found: list[str | float] = [""] * (2 + len(self._labels))
         if prediction is not None:
             shares = (prediction.probabilities[label] for label in self._labels)
-            found = [_no_formula(prediction.label), prediction.probability, *shares]
-        self._rows.writerow([_no_formula(name), *found, _no_formula(error)])
+            found = [prediction.label, prediction.probability, *shares]
+        self._write([name, *found, error])
 
-
-def _no_formula(text: str) -> str:
-    return _FORMULA.sub("'", text)
+    def _write(self, row: Sequence[str | float]) -> None:
+        cells = [_FORMULA.sub("'", cell) if isinstance(cell, str) else cell for cell in row]
+        # Left to itself, the writer quotes the line end that it writes, and not the other one.
+        other = any("\r" in cell for cell in row if isinstance(cell, str))
+        dialect = csv.unix_dialect if other else csv.excel
+        csv.writer(self._file, dialect, lineterminator="\n").writerow(cells)
 
 
 Writer = Callable[[Outcome], None]
