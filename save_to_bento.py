@@ -12,6 +12,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from antbee.errors import DataError
+from antbee.files import is_folder
 from antbee.images import configure_pillow
 from antbee.predictor import RUNTIMES, disable_telemetry
 
@@ -23,7 +25,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="save_to_bento.py", description=__doc__)
     add = parser.add_argument
     add("checkpoint", nargs="?", type=Path, help="default: best.pt of the newest run")
-    add("--data", type=Path, default=Path("data"), help="train calibrates int8, val judges it")
+    add(
+        "--data",
+        type=Path,
+        help="pictures: train calibrates int8, val judges it (default: those of the run)",
+    )
     add(
         "--runtime",
         choices=("auto", *RUNTIMES),
@@ -44,6 +50,8 @@ def save(arguments: argparse.Namespace) -> int:
     from antbee.training.folder import newest_checkpoint  # noqa: PLC0415
 
     checkpoint = arguments.checkpoint or newest_checkpoint(SAVED_MODELS)
+    if arguments.data and not is_folder(arguments.data):
+        raise DataError(f"there is no folder {arguments.data}: --data names the pictures")
     say(f"packing {checkpoint}")
     source = Path(__file__).resolve().parent
     tag = save_bento(checkpoint, arguments.data, arguments.runtime, arguments.name, source)

@@ -12,6 +12,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Final, NoReturn
@@ -124,6 +125,8 @@ def run(work: Callable[[], int], signals: Signals | None = None) -> int:
         work: returns an exit code; runs on the main thread, as signals do.
         signals: what SIGINT and SIGTERM do meanwhile.
     """
+    if isinstance(sys.stdout, TextIOWrapper):  # what it cannot encode is spelt out
+        sys.stdout.reconfigure(errors="backslashreplace")
     signals = signals or Signals()
     before = [signal.getsignal(number) for number in SIGNALS]
     tracer = sys.gettrace()
@@ -168,9 +171,12 @@ def exit_on_error() -> Iterator[None]:
 
 
 def say(line: str) -> None:
-    """Print a line for the person at the terminal. Data goes to stdout, everything else here."""
+    """Print a line for the person at the terminal. Data goes to stdout, everything else here.
+
+    Nothing in a name that is part of it can move the terminal's cursor.
+    """
     # In one call, unlike print: a signal comes before a line or after it.
-    sys.stderr.write(f"{line}\n")
+    sys.stderr.write("\n".join(map(printable, line.split("\n"))) + "\n")
     sys.stderr.flush()
 
 

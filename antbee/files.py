@@ -1,4 +1,4 @@
-"""Files that a kill or a full disk cannot leave half written, and their checksums.
+"""Files: found in folders, written so that no kill or full disk leaves a half, and their checksums.
 
 Knows nothing of what is in them.
 """
@@ -6,6 +6,7 @@ Knows nothing of what is in them.
 import hashlib
 import os
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -74,6 +75,50 @@ def sha256_of(path: Path) -> str:
     """SHA-256 of a file's contents, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def walk(top: Path, elsewhere: Iterable[Path] = ()) -> tuple[list[Path], list[OSError]]:
+    """Find the files in and below a folder, each folder's own first, sorted, hidden ones left out.
+
+    Links are followed. Each real folder is entered once; one that `top` lies in, or that is
+    `elsewhere`, is not, wherever a link to it is.
+
+    Returns:
+        The files, what cannot be reached among them; and why a folder could not be listed.
+    """
+    files: list[Path] = []
+    faults: list[OSError] = []
+    left = [top]
+    entered = {_identity(path) for path in (*top.resolve().parents, *elsewhere)} - {_identity(top)}
+    while left:
+        folder = left.pop()
+        if (identity := _identity(folder)) in entered:
+            continue
+        entered.add(identity)
+        try:
+            with os.scandir(folder) as entries:
+                names = sorted(one.name for one in entries if not one.name.startswith("."))
+        except OSError as error:
+            faults.append(error)
+            continue
+        paths = [folder / name for name in names]
+        files += [path for path in paths if not is_folder(path)]
+        left += [path for path in reversed(paths) if is_folder(path)]
+    return files, faults
+
+
+def is_folder(path: Path) -> bool:
+    """Tell whether there is a folder, as far as this user can see."""
+    with suppress(OSError):
+        return path.is_dir()
+    return False
+
+
+def _identity(path: Path) -> object:
+    with suppress(OSError):
+        status = path.stat()
+        return status.st_dev, status.st_ino
+    return path
 
 
 def remove_temporaries(*paths: Path) -> None:

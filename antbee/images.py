@@ -8,17 +8,19 @@ import hashlib
 import io
 import math
 import re
+import stat
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
-from antbee.errors import ImageError
+from antbee.errors import AntBeeError, DataError, ImageError
 from antbee.metadata import (
     END,
     END_MARKER,
@@ -40,6 +42,14 @@ _SIGNATURES: Final = {
     "BMP": re.compile(rb"BM"),
 }
 """The formats that are read, by Pillow's names, and how a file of each begins."""
+_OTHERS: Final = {
+    "HEIC": re.compile(rb"....ftyp(hei[cxms]|hev[cxms]|mif1|msf1)", re.DOTALL),
+    "AVIF": re.compile(rb"....ftypavi[fs]", re.DOTALL),
+    "TIFF": re.compile(rb"II\*\0|MM\0\*"),
+}
+"""Pictures that people have, and that are not read."""
+_HEAD: Final = 16
+"""Bytes that tell a format."""
 _RUN_LENGTHS: Final = (1, 2)
 """What a BMP's header calls run lengths: BI_RLE8 and BI_RLE4."""
 _UPRIGHT: Final = {
@@ -70,6 +80,8 @@ class Preprocessing:
 
 IMAGENET: Final = Preprocessing()
 MAX_PIXELS: Final = MAX_MEGAPIXELS * 1_000_000
+MAX_BYTES: Final = 10 * MAX_PIXELS
+"""No picture that is read has a larger file: eight bytes a pixel at most, and something around."""
 LARGE: Final = 1_000_000
 """Pixels from which on a picture takes so much memory that several at once must be thought about:
 while it is decoded, up to 9 bytes for each, and 19 in a WebP file."""
@@ -173,8 +185,7 @@ def decode_image(
         if looks_like_image(data):
             message = "the picture is broken or cut short: send the complete file"
             raise ImageError("corrupt_image", message) from error
-        message = "this is not a JPEG, PNG, WebP, GIF or BMP picture: send one of those"
-        raise ImageError("unsupported_image", message) from error
+        raise ImageError("unsupported_image", _describe_other(data)) from error
 
 
 def to_array(image: Image.Image, preprocessing: Preprocessing = IMAGENET) -> NDArray[np.float32]:
@@ -214,6 +225,52 @@ def central_square(
 def looks_like_image(data: bytes) -> bool:
     """Tell whether the first bytes are those of a format that `decode_image` reads."""
     return any(signature.match(data) for signature in _SIGNATURES.values())
+
+
+def is_picture(path: Path) -> bool:
+    """Tell by size and first bytes whether a file may be a picture that is read.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    try:
+        read_picture(path, at_most=_HEAD)
+    except AntBeeError:
+        return False
+    return True
+
+
+def read_picture(path: Path, at_most: int = -1) -> bytes:
+    """Read a file, if it may be a picture.
+
+    A pipe, which might never end, is not opened; of what is no picture no more is read than tells.
+
+    Raises:
+        OSError: it cannot be opened.
+        DataError: it is no ordinary file, or larger than any picture.
+        ImageError: `unsupported_image`.
+    """
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise DataError("it is not a file")
+    if status.st_size > MAX_BYTES:
+        raise DataError(f"it is larger than {MAX_BYTES / 1e6:g} MB")
+    with path.open("rb") as file:
+        head = file.read(_HEAD)
+        if not looks_like_image(head):
+            raise ImageError("unsupported_image", _describe_other(head))
+        file.seek(0)
+        return file.read(at_most)
+
+
+def _describe_other(data: bytes) -> str:
+    for name, signature in _OTHERS.items():
+        if signature.match(data):
+            return (
+                f"this is a {name} picture, which is not read (`magick mogrify -format jpg FILE` "
+                "of ImageMagick converts it): send a JPEG or PNG"
+            )
+    return "this is not a JPEG, PNG, WebP, GIF or BMP picture: send one of those"
 
 
 def _refuse_costly(image: Image.Image, data: bytes, max_pixels: int) -> None:

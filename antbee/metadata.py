@@ -90,7 +90,8 @@ def _split_jpeg(data: bytes) -> tuple[bytes, bytes]:
 
 
 def _split_webp(data: memoryview) -> tuple[bytes, bytes]:
-    kept, exif, at = [], b"", 12
+    kept: list[bytes | memoryview] = []
+    exif, at = b"", 12
     while at + 8 <= len(data):
         kind, length = bytes(data[at : at + 4]), int.from_bytes(data[at + 4 : at + 8], "little")
         end = at + 8 + length

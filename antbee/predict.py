@@ -11,12 +11,11 @@ if __name__ == "__main__":
 
 import argparse
 import os
-import stat
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, redirect_stdout, suppress
+from contextlib import closing, redirect_stdout
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -24,9 +23,10 @@ from typing import Final
 import numpy as np
 
 from antbee.ahead import work_ahead
-from antbee.artifact import PackedModel, read_model
+from antbee.artifact import INDEX, PackedModel, read_model
 from antbee.errors import AntBeeError, DataError, ModelError
-from antbee.images import MAX_PIXELS, configure_pillow, read_array
+from antbee.files import is_folder, walk
+from antbee.images import configure_pillow, read_array, read_picture
 from antbee.machine import cores
 from antbee.predictor import RUNTIMES, Predictor, load_predictor, to_prediction
 from antbee.results import STDOUT, Outcome, open_writers
@@ -34,8 +34,6 @@ from antbee.results import STDOUT, Outcome, open_writers
 SUFFIXES: Final = (".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".webp")
 """How a file in a folder ends that is taken for a picture; a file named by itself always is one.
 What is in it, its bytes say."""
-MAX_BYTES: Final = 10 * MAX_PIXELS
-"""No picture that is read has a larger file: eight bytes a pixel at most, and something around."""
 AHEAD: Final = 4
 """Pictures for each thread that may be done before the one that is next in order."""
 
@@ -120,7 +118,7 @@ def find_files(paths: Iterable[Path]) -> tuple[list[Path | Outcome], Counter[str
 
     Args:
         paths: files as they are; folders for the pictures in and below them, sorted by name,
-            hidden ones left aside.
+            hidden ones left aside, links followed.
 
     Returns:
         Each file, or the outcome for a folder that cannot be read or has no picture; and how many
@@ -129,27 +127,21 @@ def find_files(paths: Iterable[Path]) -> tuple[list[Path | Outcome], Counter[str
     files: list[Path | Outcome] = []
     passed_over: Counter[str] = Counter()
     for top in paths:
-        if not _is_folder(top):
+        if not is_folder(top):
             files.append(top)
             continue
-        before = len(files)
-        for folder, below, names in os.walk(top, onerror=lambda error: files.append(_fault(error))):
-            below[:] = sorted(name for name in below if not name.startswith("."))
-            for name in sorted(name for name in names if not name.startswith(".")):
-                path = Path(folder, name)
-                if path.suffix.lower() in SUFFIXES:
-                    files.append(path)
-                else:
-                    passed_over[path.suffix.lower() or "no ending"] += 1
-        if len(files) == before:
+        found, faults = walk(top)
+        pictures = [path for path in found if path.suffix.lower() in SUFFIXES]
+        others = (path.suffix.lower() for path in found if path.suffix.lower() not in SUFFIXES)
+        passed_over.update(ending or "no ending" for ending in others)
+        files += pictures
+        for fault in faults:
+            error = DataError(f"the folder cannot be read: {fault.strerror}")
+            files.append(Outcome(Path(str(fault.filename)), error=error))
+        if not pictures and not faults:
             error = DataError(f"there is no picture in it, nothing called {' or '.join(SUFFIXES)}")
             files.append(Outcome(top, error=error))
     return files, passed_over
-
-
-def _fault(error: OSError) -> Outcome:
-    reason = DataError(f"the folder cannot be read: {error.strerror}")
-    return Outcome(Path(str(error.filename)), error=reason)
 
 
 def classify(model: PackedModel, predictor: Predictor, file: Path | Outcome) -> Outcome:
@@ -157,12 +149,7 @@ def classify(model: PackedModel, predictor: Predictor, file: Path | Outcome) -> 
     if isinstance(file, Outcome):
         return file
     try:
-        status = file.stat()
-        if not stat.S_ISREG(status.st_mode):
-            return Outcome(file, error=DataError("it is not a file"))
-        if status.st_size > MAX_BYTES:
-            return Outcome(file, error=DataError(f"it is larger than {MAX_BYTES / 1e6:g} MB"))
-        array = read_array(file.read_bytes(), model.preprocessing)
+        array = read_array(read_picture(file), model.preprocessing)
     except OSError as error:
         return Outcome(file, error=DataError(f"it cannot be read: {error.strerror}"))
     except AntBeeError as error:
@@ -183,7 +170,8 @@ def open_model(tag_or_folder: str) -> tuple[PackedModel, str]:
         ModelError: there is no such model, or it is damaged.
     """
     folder = Path(tag_or_folder)
-    if _is_folder(folder):
+    # A folder of pictures may well be called what the model in the store is.
+    if is_folder(folder) and (folder.name != tag_or_folder or os.access(folder / INDEX, os.F_OK)):
         return read_model(folder), tag_or_folder
     with redirect_stdout(sys.stderr):  # where BentoML would report, stdout is for the answers
         import bentoml  # noqa: PLC0415 - takes a second, and a folder needs no store
@@ -197,12 +185,6 @@ def open_model(tag_or_folder: str) -> tuple[PackedModel, str]:
                 "one of `bentoml models list`, or a folder, with --model"
             ) from error
     return read_model(Path(stored.path)), str(stored.tag)
-
-
-def _is_folder(path: Path) -> bool:
-    with suppress(OSError):
-        return path.is_dir()
-    return False  # what is wrong with it is said when it is read
 
 
 if __name__ == "__main__":

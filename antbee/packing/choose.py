@@ -10,11 +10,11 @@ from typing import Any, Final
 
 from antbee.artifact import INT8, ONNX, PackedModel, read_model, write_model
 from antbee.calibration import Calibration
-from antbee.command import say
+from antbee.command import printable, say
 from antbee.errors import DataError, ModelError
 from antbee.packing import gate
 from antbee.packing.quantize import MOST_PICTURES, QUANTIZATIONS, quantize
-from antbee.packing.samples import Validation, calibration_arrays
+from antbee.packing.samples import Validation, calibration_arrays, describe_difference
 from antbee.predictor import Floats, load_predictor
 
 SERVED: Final = ("int8", "onnx")
@@ -41,7 +41,12 @@ def choose(model: PackedModel, data: Path, runtime: str) -> PackedModel:
     """
     samples = Validation(model, data)
     if not samples.labelled:
-        say(f"no validation pictures in {data}: the export is checked on random noise instead")
+        say(
+            f"no validation pictures in {data}: the export is checked on random noise instead, and "
+            "nothing is calibrated: --data names the pictures of the run"
+        )
+    elif change := describe_difference(model, data):
+        say(f"the pictures in {data} are not those of the run: {change}")
     rows, calibration, int8 = _try_int8(model, data, samples, runtime)
     if reason := int8["reason"]:
         (model.folder / INT8).unlink(missing_ok=True)
@@ -54,7 +59,8 @@ def choose(model: PackedModel, data: Path, runtime: str) -> PackedModel:
     candidates = tuple(gate.ranked(rows, SERVED)) if runtime == "auto" else ()
     chosen = candidates[0] if candidates else runtime
     say(f"runtime {chosen}" + ("; measured again where it is served" if candidates[1:] else ""))
-    say(calibration.describe())
+    if samples.labelled:
+        say(calibration.describe())
     return replace(
         model,
         runtime=chosen,
@@ -80,7 +86,7 @@ def _try_int8(
         which is shown to anybody who asks the server and so names no paths, and all that was tried.
     """
     arrays: list[Floats] = []
-    reason, name = None, data.resolve().name
+    reason, name = None, printable(data.resolve().name)
     if runtime not in ("auto", "int8"):
         reason = f"packed with --runtime {runtime}"
     elif not samples.labelled:
@@ -118,7 +124,7 @@ def _compare(
     rows, calibration = gate.compare(predictors, samples)
     if not rows:
         raise DataError("none of the validation pictures can be read: nothing was packed")
-    say(gate.describe(rows))
+    say(gate.describe(rows, labelled=samples.labelled))
     for row in rows[: len(FLOAT32)]:
         gate.check_export(row)
     return rows, calibration

@@ -180,13 +180,13 @@ def ranked(rows: Sequence[Row], names: Collection[str]) -> list[str]:
     return [row.runtime for row in sorted(fit, key=lambda row: -row.images_per_second)]
 
 
-def describe(rows: Sequence[Row]) -> str:
-    """Lay the rows out for a person: one line a runtime."""
+def describe(rows: Sequence[Row], *, labelled: bool = True) -> str:
+    """Lay the rows out for a person: one line a runtime; without labels there is no accuracy."""
     head = ("runtime", "top-1", "changed", "largest change", "mean change", "pictures/s")
     cells = [
         (
             row.runtime,
-            f"{row.correct}/{row.pictures} {row.correct / row.pictures:.1%}",
+            f"{row.correct}/{row.pictures} {row.correct / row.pictures:.1%}" if labelled else "-",
             row.changed,
             f"{row.largest_change:.2e}",
             f"{row.mean_change:.2e}",

@@ -2,8 +2,12 @@
 
 import contextlib
 import importlib.metadata
+import io
 import logging
+import os
 import sys
+import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,7 +21,7 @@ from torchvision.models.feature_extraction import create_feature_extractor
 
 from antbee import artifact
 from antbee.artifact import FEATURES, INPUT, LOGITS, PackedModel, read_model, write_model
-from antbee.command import say
+from antbee.command import printable, say
 from antbee.errors import ModelError
 from antbee.files import sha256_of
 from antbee.packing.choose import choose
@@ -27,14 +31,15 @@ from antbee.training.network import HEAD, restore_model
 
 BENTOFILE: Final = "bentofile.yaml"
 OPSET: Final = 20
+_PRIVATE: Final = ("left_out", "unreadable")
 
 
-def save_bento(checkpoint: Path, data: Path, runtime: str, name: str, source: Path) -> str:
+def save_bento(checkpoint: Path, data: Path | None, runtime: str, name: str, source: Path) -> str:
     """Pack a checkpoint and build the bento that serves it; on any failure neither is left.
 
     Args:
         checkpoint: the checkpoint's file.
-        data: the pictures' folder.
+        data: the pictures' folder; None for the run's own.
         runtime: see `pack`.
         name: of the model and of the bento, in BentoML's two stores.
         source: the folder that holds `bentofile.yaml` and what it includes.
@@ -68,6 +73,13 @@ def save_bento(checkpoint: Path, data: Path, runtime: str, name: str, source: Pa
                 raise
         except BentoMLException as error:
             raise ModelError(f"BentoML: {error}") from error
+        except OSError as error:
+            # Of several files that could not be copied, each has its own.
+            reason = error.strerror or error.args[0][0][-1]
+            raise ModelError(
+                f"BENTOML_HOME ({os.environ.get('BENTOML_HOME', Path.home() / 'bentoml')}) or the "
+                f"folder of temporary files ({tempfile.gettempdir()}) cannot be written: {reason}"
+            ) from error
     return str(bento.tag)
 
 
@@ -87,10 +99,10 @@ def build_options(bentofile: Path, runtime: str) -> dict[str, Any]:
     return options
 
 
-def pack(path: Path, data: Path, runtime: str, folder: Path) -> PackedModel:
+def pack(path: Path, data: Path | None, runtime: str, folder: Path) -> PackedModel:
     """Write the packed model of the checkpoint `path` into `folder`, which exists and is empty.
 
-    See `antbee.packing.choose.choose` for `data` and `runtime`.
+    See `antbee.packing.choose.choose` for `data`, the run's own by default, and `runtime`.
 
     Raises:
         CheckpointError: the checkpoint is missing, damaged or not ours.
@@ -106,14 +118,14 @@ def pack(path: Path, data: Path, runtime: str, folder: Path) -> PackedModel:
         metrics = {"epoch": last.epoch, "val_top1": last.val_top1, "val_loss": last.val_loss}
     # The server shows these to anybody, whom the folders of this machine do not concern.
     arguments = checkpoint.arguments
-    names = {name: Path(str(arguments.get(name))).name for name in ("data", "weights")}
+    names = {name: printable(Path(str(arguments.get(name))).name) for name in ("data", "weights")}
     model = PackedModel(
         arch=checkpoint.arch,
         labels=tuple(checkpoint.labels),
         runtime="onnx",
         metrics=metrics,
         provenance={
-            "checkpoint": {"file": "/".join(path.parts[-2:]), "sha256": sha256_of(path)},
+            "checkpoint": {"file": printable("/".join(path.parts[-2:])), "sha256": sha256_of(path)},
             "data": checkpoint.data,
             "weights": checkpoint.weights,
             "arguments": arguments | names,
@@ -126,7 +138,10 @@ def pack(path: Path, data: Path, runtime: str, folder: Path) -> PackedModel:
     export_head(network, folder / artifact.HEAD)
     export_onnx(network, folder / artifact.ONNX, model.preprocessing.crop)
     write_model(model)
-    write_model(choose(read_model(folder), data, runtime))
+    chosen = choose(read_model(folder), data or Path(arguments["data"]), runtime)
+    # What was left out is its owner's business.
+    public = {key: value for key, value in checkpoint.data.items() if key not in _PRIVATE}
+    write_model(replace(chosen, provenance={**chosen.provenance, "data": public}))
     return read_model(folder)
 
 
@@ -135,7 +150,9 @@ def export_weights(network: nn.Module, path: Path) -> None:
     state = {
         name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()
     }
-    torch.save(state, path)
+    buffer = io.BytesIO()  # torch's own writing turns a full disk into an error of its own
+    torch.save(state, buffer)
+    path.write_bytes(buffer.getbuffer())
 
 
 def export_head(network: nn.Module, path: Path) -> None:

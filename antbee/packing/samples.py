@@ -12,12 +12,26 @@ from typing import Final
 import numpy as np
 
 from antbee.artifact import PackedModel
-from antbee.command import progress_bar, say
-from antbee.errors import DataError, ImageError
-from antbee.images import Preprocessing, read_array
+from antbee.command import printable, progress_bar, say
+from antbee.errors import AntBeeError, DataError
+from antbee.images import Preprocessing, read_array, read_picture
 from antbee.packing.gate import NO_LABEL
+from antbee.pictures.get import SPLITS
 from antbee.predictor import Floats
-from antbee.training.data import Picture, find_pictures, find_splits
+from antbee.training.data import (
+    Picture,
+    Split,
+    canonical,
+    describe_change,
+    describe_origin,
+    find_pictures,
+    find_splits,
+    find_val,
+    hash_files,
+    leave_out,
+    reach_folder,
+    refuse_empty,
+)
 
 NOISE_ARRAYS: Final = 8
 SEED: Final = 0
@@ -37,13 +51,12 @@ class Validation:
     """
 
     def __init__(self, model: PackedModel, data: Path) -> None:
-        folders = (path.is_dir() for path in data.glob("[!.]*"))
-        has_val = (data / "val").is_dir() or (_is_divided(model, data) and any(folders))
-        self._pictures = labelled_pictures(model, data, "val") if has_val else []
+        split = find_split(model, data, "val")
+        self._pictures = split.pictures if split else []
         self._preprocessing = model.preprocessing
         self.labelled = bool(self._pictures)
         # Where the folder lies concerns nobody but its owner.
-        name = data.resolve().name
+        name = printable(data.resolve().name)
         self.inputs = f"validation pictures of {name}" if self.labelled else "random noise"
 
     def __iter__(self) -> Iterator[tuple[Floats, int]]:
@@ -62,24 +75,55 @@ class Validation:
         self._pictures = readable
 
 
-def labelled_pictures(model: PackedModel, data: Path, split: str) -> list[Picture]:
+def find_split(model: PackedModel, data: Path, split: str) -> Split | None:
     """Find the pictures of one split, `train` or `val`, divided as training divided them.
 
+    What is no picture, and what training could not decode, is left out.
+
+    Returns:
+        The split, in the model's order of labels; None if there are no such folders.
+
     Raises:
-        DataError: the folder is missing, or its labels are not the model's.
+        DataError: the labels are not the model's, or a folder cannot be looked into.
     """
-    if _is_divided(model, data):
-        arguments, recorded = (model.provenance[key] for key in ("arguments", "data"))
-        fraction, seed = arguments["val_fraction"], arguments["seed"]
-        found = find_splits(data, fraction, seed, recorded["left_out"])[split]
+    recorded = model.provenance.get("data", {})
+    unreadable = recorded.get("unreadable", recorded.get("left_out", ()))  # an earlier run's
+    val = find_val(data)
+    arguments = model.provenance.get("arguments", {})
+    fraction = arguments.get("val_fraction")
+    root = val if split == "val" else data / "train"
+    # Pictures that have a val of their own are not divided.
+    if fraction is not None and val is None:
+        if not reach_folder(data) or not any(path.is_dir() for path in data.glob("[!.]*")):
+            return None
+        found = find_splits(data, fraction, arguments["seed"], unreadable)[split]
+    elif root is None or not reach_folder(root):
+        return None
     else:
-        found = find_pictures(data / split)
-    if found.labels != list(model.labels):
+        found = leave_out(find_pictures(root), data, unreadable)
+    refuse_empty(found)
+    if list(map(canonical, found.labels)) != list(map(canonical, model.labels)):
         raise DataError(
             f"{data} has the labels {', '.join(found.labels)}, and the checkpoint "
             f"{', '.join(model.labels)}: name the folder that it was trained on with --data"
         )
-    return found.pictures
+    return found
+
+
+def describe_difference(model: PackedModel, data: Path) -> str | None:
+    """Say where the pictures are not those that the run recorded; None if nowhere, or it did not.
+
+    Raises:
+        DataError: see `find_split`.
+    """
+    recorded = model.provenance.get("data", {})
+    if "sums" not in recorded:
+        return None
+    found = {name: find_split(model, data, name) for name in SPLITS}
+    used = {name: split for name, split in found.items() if split}
+    sums = hash_files([one.path for split in used.values() for one in split.pictures])
+    used = {name: split.only(sums) for name, split in used.items()}
+    return describe_change(recorded, describe_origin(data, used, sums))
 
 
 def calibration_arrays(model: PackedModel, data: Path, count: int) -> list[Floats]:
@@ -92,7 +136,8 @@ def calibration_arrays(model: PackedModel, data: Path, count: int) -> list[Float
     Raises:
         DataError: there are no training pictures, none can be read, or their labels are others.
     """
-    pictures = spread(labelled_pictures(model, data, "train"))
+    split = find_split(model, data, "train")
+    pictures = spread(split.pictures if split else ())
     arrays = [array for _, array in islice(_decoded(pictures, model.preprocessing), count)]
     if not arrays:
         raise DataError(f"no training picture in {data} can be read")
@@ -111,20 +156,14 @@ def spread(pictures: Iterable[Picture]) -> list[Picture]:
     return [picture for picture in turns if picture is not None]
 
 
-def _is_divided(model: PackedModel, data: Path) -> bool:
-    """Whether training set a share aside, and these pictures have no `val` that comes first."""
-    arguments = model.provenance.get("arguments", {})
-    return arguments.get("val_fraction") is not None and not (data / "val").is_dir()
-
-
 def _decoded(
     pictures: Iterable[Picture], preprocessing: Preprocessing
 ) -> Iterator[tuple[Picture, Floats]]:
     """Read the pictures as the server does; those that cannot be read are said and left out."""
     for picture in pictures:
         try:
-            array = read_array(picture.path.read_bytes(), preprocessing)
-        except (ImageError, OSError) as error:
+            array = read_array(read_picture(picture.path), preprocessing)
+        except (AntBeeError, OSError) as error:
             say(f"left out {picture.path}: {error}")
         else:
             yield picture, array

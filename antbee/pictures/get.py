@@ -1,8 +1,9 @@
 """Fills a folder with the `train/<label>/` and `val/<label>/` of a zip, from a disk or the network.
 
 `get_data.sh` calls this, and knows the official archive's address, checksum and labels. Wanted are
-the regular files at `train/<label>/<file>` and `val/<label>/<file>`, at the top of the zip or in
-one folder; the rest is left in it. The standard library only: it runs before anything is installed.
+the regular files in and below `train/<label>/` and `val/<label>/`, which may be called `valid` or
+`validation`, at the top of the zip or in one folder; the rest is left in it. The standard library
+only: it runs before anything is installed.
 """
 
 import argparse
@@ -38,6 +39,7 @@ from antbee.command import DONE, run, say
 from antbee.errors import DataError
 
 SPLITS: Final = ("train", "val")
+VAL: Final = ("val", "valid", "validation")  # what other programs call the second
 SOURCE: Final = "source.txt"  # beside the splits: one line, where the pictures came from
 
 TIMEOUT: Final = 30.0  # seconds without a byte after which a server is given up
@@ -52,7 +54,7 @@ _OTHERWISE: Final = "try again, give a copy as DATA_URL=FILE.zip, or draw pictur
 
 _OUTSIDE: Final = re.compile(r"(^|/)\.\.(/|$)|^/|^[A-Za-z]:")
 _HIDDEN: Final = re.compile(r"(^|/)\.|^__MACOSX/")
-_PICTURE: Final = re.compile(rf"(?:([^/]+)/)?({'|'.join(SPLITS)})/([^/]+)/([^/]+)")
+_PICTURE: Final = re.compile(rf"(?:([^/]+)/)?(train|{'|'.join(VAL)})/([^/]+)/(.+)")
 
 # zipfile raises all of these for a file that is not what it should be.
 _DAMAGED: Final = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError)
@@ -409,6 +411,7 @@ def _locate_pictures(
         elif (found := _PICTURE.fullmatch(path)) and not (_HIDDEN.search(path) or member.is_dir()):
             top, split, label, file = found.groups(default="")
             try:
+                split = "val" if split in VAL else split
                 place = Path(split, check_label(renames.get(label, label)), file)
             except ValueError as error:
                 raise DataError(f"its folder {error}") from error

@@ -2,6 +2,7 @@
 
 import argparse
 import math
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -143,16 +144,20 @@ def settle(
         del given["freeze"]
     for name in FIXED:
         if name in given and given[name] != saved[name]:
-            _refuse(parser, name, f"the run was begun with {saved[name]}")
+            longer = ""
+            if name == "epochs" and options.checkpoint:
+                best = shlex.quote(str(options.checkpoint.with_name("best.pt")))
+                longer = f". To train longer: --weights {best} --epochs {given[name]}, without -c"
+            _refuse(parser, name, f"the run was begun with {saved[name]}", longer)
     own = options.checkpoint and options.checkpoint.resolve().parent.parent
     if own and options.out and options.out.resolve() != own:
         _refuse(parser, "out", "the run goes on in the checkpoint's own folder")
     return saved | given
 
 
-def _refuse(parser: argparse.ArgumentParser, name: str, reason: str) -> None:
+def _refuse(parser: argparse.ArgumentParser, name: str, reason: str, more: str = "") -> None:
     option = "--" + name.replace("_", "-")
-    parser.error(f"{option} contradicts -c: {reason}; leave {option} out, or leave -c out")
+    parser.error(f"{option} contradicts -c: {reason}; leave {option} out, or leave -c out{more}")
 
 
 def _whole(least: int) -> Callable[[str], float]:

@@ -20,8 +20,15 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from antbee.ahead import work_ahead
-from antbee.errors import DataError, ImageError
-from antbee.images import IMAGENET, REDUCING_GAP, decode_image, normalize, read_array
+from antbee.errors import AntBeeError, DataError
+from antbee.images import (
+    IMAGENET,
+    REDUCING_GAP,
+    decode_image,
+    normalize,
+    read_array,
+    read_picture,
+)
 from antbee.training.data import Picture
 
 T = TypeVar("T")
@@ -128,13 +135,13 @@ def val_batches(
         DataError: a picture can no longer be read.
     """
     return _stack(
-        pool, lambda index: read_array(pictures[index].path.read_bytes()), pictures, batches
+        pool, lambda index: read_array(read_picture(pictures[index].path)), pictures, batches
     )
 
 
 def _decode(path: Path) -> Image.Image:
     """Decode a picture, reduced as far as no part that `augment` cuts out has to be enlarged."""
-    image = decode_image(path.read_bytes(), shorter_side=LARGEST // REDUCING_GAP)
+    image = decode_image(read_picture(path), shorter_side=LARGEST // REDUCING_GAP)
     factor = min(image.size) // LARGEST
     return image.reduce(factor) if factor > 1 else image
 
@@ -169,7 +176,7 @@ def _stack(
     def load(index: int) -> NDArray[np.float32]:
         try:
             return read(index)
-        except (OSError, ImageError) as error:
+        except (OSError, AntBeeError) as error:
             path = pictures[index].path
             raise DataError(f"{path} can no longer be read: {error}") from error
 

@@ -7,21 +7,22 @@ import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 
-from antbee.command import say, table
-from antbee.errors import ImageError
-from antbee.images import decode_image
+from antbee.command import printable, say, table
+from antbee.errors import AntBeeError
+from antbee.files import is_folder
+from antbee.images import decode_image, read_picture
 from antbee.pictures.get import SPLITS
 from antbee.training.data import (
+    TEST,
     Pictures,
     describe_origin,
     divide,
     find_files,
     find_roots,
-    look_into,
-    may_never_end,
+    group,
     name_in,
     read_files,
     refuse_empty,
@@ -44,6 +45,7 @@ class Examined:
     sha256: str = ""
     size: tuple[int, int] = (0, 0)
     fault: str | None = None
+    is_picture: bool = True  # by its first bytes
 
 
 def check_pictures(folder: Path, val_fraction: float | None = None, seed: int = 0) -> Pictures:
@@ -61,49 +63,64 @@ def check_pictures(folder: Path, val_fraction: float | None = None, seed: int = 
     """
     roots = find_roots(folder, val_fraction)
     found = find_files(roots)
+    if is_folder(folder / TEST):
+        say(f"{folder / TEST} is left alone: nothing is trained or validated on it")
     files = [one.path for split in found.values() for one in split.pictures]
-    # A folder beside them is no picture, and whoever put pictures into it must hear of that.
-    for home in sorted({file.parent for file in files}):
-        files += [path for path, is_folder in sorted(look_into(home).items()) if is_folder]
     examined = read_files("reading", examine, files)
 
-    left_out = {
-        name_in(folder, path): one.fault for path, one in examined.items() if one.fault is not None
-    }
-    for name, fault in left_out.items():
-        say(f"left out {name}: {fault}")
+    faults = {path: one.fault for path, one in examined.items() if one.fault is not None}
+    left_out: dict[Path, str] = dict(faults)
+    by_label = Counter[str]()
+    for split in found.values():
+        left_out |= split.faults
+        by_label.update(split.labels[one.label] for one in split.pictures if one.path in faults)
+    groups = group({name_in(folder, path): left_out[path] for path in sorted(left_out)})
+    for one in groups:
+        say(describe_group(one))
     if left_out:
-        say(f"left out {len(left_out)} of {len(examined)} files")
+        say(f"left out {len(left_out)} of {len(files) + len(left_out) - len(faults)} files")
 
     sums = {path: one.sha256 for path, one in examined.items() if one.fault is None}
     used = {name: split.only(sums) for name, split in found.items()}
-    for name, split in used.items():
-        refuse_empty(roots[name], split)
+    for split in used.values():
+        refuse_empty(split)
     if val_fraction is not None:
         used = divide(used["train"], sums, val_fraction, seed)
     train, val = (used[name].pictures for name in SPLITS)
+    unreadable = [name_in(folder, path) for path in faults if examined[path].is_picture]
     return Pictures(
         labels=found["train"].labels,
         train=train,
         val=val,
-        provenance=describe_origin(folder, used, sums) | {"left_out": left_out},
+        provenance=describe_origin(folder, used, sums)
+        | {"left_out": groups, "unreadable": unreadable},
         sizes=[examined[picture.path].size for picture in (*train, *val)],
+        left_out=by_label,
     )
 
 
 def examine(path: Path) -> Examined:
     """Read and decode a file."""
-    if may_never_end(path):
-        return Examined(fault="it is no ordinary file")
+    contents = b""
     try:
-        contents = path.read_bytes()
+        contents = read_picture(path)
         size = decode_image(contents).size
     except OSError as error:
-        return Examined(fault=str(error.strerror))
-    except ImageError as error:
+        return Examined(fault=str(error.strerror), is_picture=False)
+    except AntBeeError as error:
         # What follows the colon is advice to whoever sends a picture to the server.
-        return Examined(fault=str(error).partition(":")[0])
+        return Examined(fault=str(error).partition(":")[0], is_picture=bool(contents))
     return Examined(hashlib.sha256(contents).hexdigest(), size)
+
+
+def describe_group(one: Mapping[str, Any]) -> str:
+    """Say in a line what is left out for the same reason; see `antbee.training.data.group`."""
+    count, names, reason = one["count"], one["names"], one["reason"]
+    if count == 1:
+        return f"left out {names[0]}: {reason}"
+    ending = f" that end in {one['ending']}" if one["ending"] else ""
+    rest = f" and {count - len(names)} more" if count > len(names) else ""
+    return f"left out {count} files{ending}: {reason}: {', '.join(names)}{rest}"
 
 
 def list_warnings(pictures: Pictures) -> list[str]:
@@ -151,12 +168,12 @@ def _listed(counts: Mapping[str, int]) -> str:
 def describe_pictures(pictures: Pictures) -> str:
     """Describe a data set in lines: pictures by label, their sizes, duplicates, and warnings."""
     counts, duplicates = (pictures.provenance[key] for key in ("pictures", "duplicates"))
-    left_out = Counter(PurePosixPath(name).parent.name for name in pictures.provenance["left_out"])
     numbers = [
-        [*(counts[split][label] for split in SPLITS), left_out[label]] for label in pictures.labels
+        [*(counts[split][label] for split in SPLITS), pictures.left_out.get(label, 0)]
+        for label in pictures.labels
     ]
     rows: list[Sequence[object]] = [
-        [label, *row] for label, row in zip(pictures.labels, numbers, strict=True)
+        [printable(label), *row] for label, row in zip(pictures.labels, numbers, strict=True)
     ]
     rows.append(["total", *map(sum, zip(*numbers, strict=True))])
     by_area = sorted(pictures.sizes, key=lambda size: size[0] * size[1])
@@ -167,7 +184,6 @@ def describe_pictures(pictures: Pictures) -> str:
         "",
         "pixels: " + ", ".join(f"{name} {size[0]} x {size[1]}" for name, size in sizes.items()),
         f"duplicates: {across} in both train and val, {contradicting} under more than one label",
-        *list_warnings(pictures),
+        *map(printable, list_warnings(pictures)),
     ]
-    # A file name need not be valid UTF-8, and standard output takes nothing else.
-    return "\n".join(lines).encode("utf-8", "backslashreplace").decode("utf-8")
+    return "\n".join(lines)

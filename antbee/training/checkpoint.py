@@ -5,14 +5,18 @@ tensors, numbers, text, lists and dictionaries and runs nothing. Does not know h
 comes about.
 """
 
+import argparse
 import dataclasses
 import io
+import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 from torch import Tensor
+from torch.serialization import safe_globals
 
 from antbee.errors import CheckpointError
 from antbee.files import recorded_sums, sha256_of, write_with_checksum
@@ -20,6 +24,21 @@ from antbee.files import recorded_sums, sha256_of, write_with_checksum
 FORMAT: Final = "antbee checkpoint"
 VERSION: Final = 1
 
+MAX_BYTES: Final = 4_000_000_000
+"""No file is read that is larger; the largest ResNet's checkpoint has a twentieth of that."""
+_SAFETENSORS: Final = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+}
+"""The types that weights come in, by the names of the safetensors format."""
 _LATER: Final[dict[str, Any]] = {"views": 0}
 """Fields that checkpoints of earlier releases lack, and what they would have had there."""
 _LATER_ARGUMENTS: Final[dict[str, Any]] = {"freeze": "none", "patience": None, "val_fraction": None}
@@ -161,16 +180,20 @@ def is_checkpoint(state: object) -> bool:
 
 
 def load_tensors(path: Path) -> Any:  # noqa: ANN401 - whatever the file holds; callers check it
-    """Read a PyTorch file, running nothing that is in it; tensors are on the CPU.
+    """Read a PyTorch or safetensors file, running nothing that is in it; tensors are on the CPU.
 
     Raises:
-        CheckpointError: the file is missing, is not the one its checksum was made of, or holds
-            more than tensors, numbers, text, lists and dictionaries.
+        CheckpointError: the file is missing or too large, is not the one its checksum was made of,
+            or holds more than tensors, numbers, text, lists and dictionaries.
     """
-    if not path.is_file():
-        raise CheckpointError(f"there is no file {path}")
     try:
+        if not path.is_file():
+            raise CheckpointError(f"there is no file {path}")
+        if path.stat().st_size > MAX_BYTES:
+            raise CheckpointError(f"{path} is larger than {MAX_BYTES / 1e9:g} GB: no ResNet is")
         sums, actual = recorded_sums(path), sha256_of(path)
+        with path.open("rb") as file:
+            is_safetensors = file.read(9)[8:] == b"{"
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
     if sums and actual not in sums:
@@ -178,10 +201,48 @@ def load_tensors(path: Path) -> Any:  # noqa: ANN401 - whatever the file holds; 
             f"{path} is damaged: its SHA-256 is not the one in {path.name}.sha256"
         )
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        if is_safetensors:
+            return read_safetensors(path.read_bytes())
+        # What argparse makes is in many a program's checkpoints, and only holds values.
+        with safe_globals([argparse.Namespace]):
+            return torch.load(path, map_location="cpu", weights_only=True)
     except MemoryError:
         raise
     except Exception as error:
         raise CheckpointError(
-            f"{path} is not a PyTorch file of plain tensors, or is damaged; nothing in it was run"
+            f"{path} is not a PyTorch file of plain tensors, or is damaged; nothing in it was run. "
+            "Of a network saved as a whole, save the state_dict() alone"
         ) from error
+
+
+def read_safetensors(data: bytes) -> dict[str, Tensor]:
+    """Read a file of the safetensors format: a length, a JSON header, and the tensors' bytes.
+
+    The format's own library would do it, too; it is larger than this.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is not whole.
+    """
+    start = 8 + int.from_bytes(data[:8], "little")
+    if start > len(data):
+        raise ValueError("the header is cut short")
+    header = json.loads(data[8:start])
+    header.pop("__metadata__", None)
+    tensors, total = {}, 0
+    for name, entry in header.items():
+        shape, (begin, end) = entry["shape"], entry["data_offsets"]
+        dtype = _SAFETENSORS[entry["dtype"]]
+        if any(not isinstance(side, int) or side < 0 for side in (*shape, begin, end)):
+            raise ValueError(f"{name} has no shape")
+        count = math.prod(shape)
+        if end - begin != count * dtype.itemsize or start + end > len(data):
+            raise ValueError(f"{name} has not the bytes of its shape")
+        total += end - begin
+        if count == 0:
+            tensors[name] = torch.empty(shape, dtype=dtype)
+        else:
+            part = bytearray(data[start + begin : start + end])
+            tensors[name] = torch.frombuffer(part, dtype=dtype).reshape(shape)
+    if total != len(data) - start:
+        raise ValueError("tensors overlap, or bytes are nobody's")
+    return tensors

@@ -1,28 +1,36 @@
 """The pictures' folder: `train/<label>/*` and `val/<label>/*`, or label folders that are divided.
 
-Owns which files are used and what is recorded of them. Opens them to hash them and decodes none:
+Owns which files are used and what is recorded of them. Opens them, to hash them, and decodes none:
 `antbee.training.check` does. Knows nothing of batches.
 """
 
 import hashlib
-from collections import defaultdict
+import os
+import unicodedata
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
 from typing import Any, Final, TypeVar
 
 from antbee.ahead import open_pool, work_ahead
-from antbee.command import progress_bar
+from antbee.command import printable, progress_bar
 from antbee.errors import DataError
-from antbee.files import sha256_of
-from antbee.pictures.get import SOURCE, SPLITS
+from antbee.files import is_folder, sha256_of, walk
+from antbee.images import is_picture
+from antbee.pictures.get import SOURCE, SPLITS, VAL
 
 T = TypeVar("T")
 
 AHEAD: Final = 64
 """Files that are read ahead."""
 NAMED: Final = 10
-"""How many duplicates of each kind are recorded by name."""
+"""Files of each kind that are recorded by name, and changes that are said."""
+TEST: Final = "test"
+"""A folder of pictures that nothing may be learned from or chosen by."""
+SOURCE_BYTES: Final = 10_000
+"""Of the line that says where pictures came from; what is longer is something else."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +46,9 @@ class Split:
     """The files of one folder of label folders."""
 
     labels: list[str]  # the folders' names, sorted
-    pictures: list[Picture]  # sorted by label, then by file name
+    pictures: list[Picture]  # sorted by label, then by name
+    root: Path
+    faults: Mapping[Path, str] = field(default_factory=dict)  # why something else is left out
 
     def by_label(self) -> dict[str, list[Picture]]:
         """Group the pictures; a label may have none."""
@@ -49,7 +59,7 @@ class Split:
 
     def only(self, paths: Collection[Path]) -> "Split":
         """Leave out what is not among the paths."""
-        return Split(self.labels, [one for one in self.pictures if one.path in paths])
+        return replace(self, pictures=[one for one in self.pictures if one.path in paths])
 
 
 @dataclass(frozen=True)
@@ -58,8 +68,9 @@ class Pictures:
 
     Its `provenance` has `folder`, its name; `source`, what get_data.sh filled it from, None for a
     folder of the user's own; `pictures`, how many by split and label; `sums`, the SHA-256 of each
-    label folder's names and contents; `sha256`, that of all of them; `left_out`, the reason for
-    each file that could not be read; `duplicates`, see `find_duplicates`.
+    label folder's names and contents; `sha256`, that of all of them; `left_out`, what was found
+    and is not used, see `group`; `unreadable`, the names of pictures that cannot be decoded;
+    `duplicates`, see `find_duplicates`. Odd characters in names are spelt out.
     """
 
     labels: list[str]  # sorted; the same in both splits
@@ -67,75 +78,141 @@ class Pictures:
     val: list[Picture]  # the same
     provenance: dict[str, Any]
     sizes: list[tuple[int, int]] = field(default_factory=list)  # in pixels, `train` before `val`
+    left_out: Mapping[str, int] = field(default_factory=dict)  # files by label
 
 
 def find_roots(folder: Path, val_fraction: float | None) -> dict[str, Path]:
-    """Find the folders of label folders.
+    """Find the folders of label folders; that of `val` may be called by any of `VAL`.
 
     Returns:
         `train` and `val`; with a `val_fraction` only `train`, which is yet to be divided.
 
     Raises:
-        DataError: a folder is missing, or there is a `val` that `val_fraction` contradicts.
+        DataError: a folder is missing, or there is a `val` that `val_fraction` contradicts, or two.
     """
-    if not folder.is_dir():
+    if not reach_folder(folder):
         raise DataError(
             f"there are no pictures in {folder}: `sh get_data.sh {folder}` gets some, "
             "or name a folder of your own with --data"
         )
-    has = {split: (folder / split).is_dir() for split in SPLITS}
+    train, val = folder / "train", find_val(folder)
+    has_train = reach_folder(train)
     if val_fraction is not None:
-        if has["val"]:
+        if val:
             raise DataError(
-                f"{folder} has a folder val to validate on: leave --val-fraction out, "
-                "or put the pictures of val elsewhere"
+                f"{folder} has a folder {val.name} to validate on: leave --val-fraction out, "
+                f"or put the pictures of {val.name} elsewhere"
             )
-        return {"train": folder / "train" if has["train"] else folder}
-    for split in SPLITS:
-        if not has[split]:
-            advice = f"pictures belong in {folder}/train/<label>/ and {folder}/val/<label>/"
-            if not has["val"]:
-                root = f"{folder}/train/<label>/" if has["train"] else f"{folder}/<label>/"
-                advice += f"; or --val-fraction 0.2 validates on a fifth of {root}"
-            raise DataError(f"{folder} has no folder {split}: {advice}")
-    return {split: folder / split for split in SPLITS}
+        return {"train": train if has_train else folder}
+    if not has_train or not val:
+        advice = f"pictures belong in {folder}/train/<label>/ and {folder}/val/<label>/"
+        if not val:
+            root = f"{folder}/train/<label>/" if has_train else f"{folder}/<label>/"
+            advice += f"; or --val-fraction 0.2 validates on a fifth of {root}"
+        raise DataError(f"{folder} has no folder {'val' if has_train else 'train'}: {advice}")
+    return {"train": train, "val": val}
 
 
-def find_pictures(folder: Path) -> Split:
-    """Find the files `folder/<label>/*`, hidden ones left aside; nothing is opened.
+def find_val(folder: Path) -> Path | None:
+    """Find the folder of validation pictures, if there is one.
 
     Raises:
-        DataError: there are fewer than two label folders, or one of them is empty or cannot be
-            looked into.
+        DataError: there is more than one.
     """
-    if not folder.is_dir():
-        raise DataError(f"there is no folder {folder}: pictures belong in {folder}/<label>/")
-    labels = sorted(path.name for path, is_folder in look_into(folder).items() if is_folder)
+    found = [folder / name for name in VAL if reach_folder(folder / name)]
+    if len(found) > 1:
+        names = " and ".join(path.name for path in found)
+        raise DataError(f"{folder} has {names}, which mean the same: leave one")
+    return found[0] if found else None
+
+
+def reach_folder(path: Path) -> bool:
+    """Tell whether there is such a folder.
+
+    Raises:
+        DataError: it lies where this user may not look.
+    """
+    try:
+        return path.is_dir()
+    except OSError as error:
+        raise DataError(f"{path} cannot be reached: {error.strerror}") from error
+
+
+def find_pictures(root: Path) -> Split:
+    """Find the files in and below `root/<label>/`, hidden ones left aside.
+
+    Links are followed, and each real folder is entered once. A folder `TEST` is no label's.
+
+    Raises:
+        DataError: there are fewer than two label folders, a label cannot be spelt or is spelt in
+            two ways, or a label's folder is empty or cannot be looked into.
+    """
+    if not reach_folder(root):
+        raise DataError(f"there is no folder {root}: pictures belong in {root}/<label>/")
+    try:
+        paths = sorted(path for path in root.iterdir() if not path.name.startswith("."))
+    except OSError as error:
+        raise DataError(f"{root} cannot be looked into: {error.strerror}") from error
+    tops = [path for path in paths if is_folder(path) and path.name != TEST]
+    labels = [path.name for path in tops]
+    for label in labels:
+        if label.encode("utf-8", "replace") != os.fsencode(label):
+            raise DataError(f"the label {root / label} has a name that is no UTF-8: rename it")
     if len(labels) < 2:  # noqa: PLR2004 - one label leaves nothing to tell apart
         raise DataError(
-            f"{folder} has {len(labels)} label folder(s) and at least two are needed: "
-            f"put each label's pictures in {folder}/<label>/"
+            f"{root} has {len(labels)} label folder(s) and at least two are needed: "
+            f"put each label's pictures in {root}/<label>/"
         )
-    pictures = [
-        Picture(path, index)
-        for index, label in enumerate(labels)
-        for path, is_folder in sorted(look_into(folder / label).items())
-        if not is_folder
-    ]
-    found = Split(labels, pictures)
-    refuse_empty(folder, found)
+    spelt = Counter(map(canonical, labels))
+    if twice := [label for label in labels if spelt[canonical(label)] > 1]:
+        raise DataError(
+            f"{root} has folders whose names look the same and are spelt with other characters, "
+            f"{' and '.join(map(ascii, twice))}: make them one"
+        )
+    pictures: list[Picture] = []
+    faults: dict[Path, str] = {}
+    for index, top in enumerate(tops):
+        files, closed = walk(top, tops)
+        pictures += [Picture(path, index) for path in files]
+        faults |= {Path(str(error.filename)): str(error.strerror) for error in closed}
+        if top in faults:
+            raise DataError(f"{top} cannot be looked into: {faults[top]}")
+    for path in paths:
+        try:
+            if not path.is_dir() and is_picture(path):
+                faults[path] = "it lies in no label's folder"
+        except OSError as error:
+            faults[path] = str(error.strerror)
+    found = Split(labels, pictures, root, faults)
+    refuse_empty(found)
     return found
 
 
+def canonical(label: str) -> str:
+    """Spell a label as others do: é is one character on some systems, and two on others."""
+    return unicodedata.normalize("NFC", label)
+
+
 def find_files(roots: Mapping[str, Path]) -> dict[str, Split]:
-    """Find the files of each root, as `find_pictures` does; every label must be in each."""
+    """Find the files of each root, as `find_pictures` does; every label must be in each.
+
+    The labels are spelt and sorted as they are in the first.
+    """
     found = {name: find_pictures(root) for name, root in roots.items()}
-    labels = [set(split.labels) for split in found.values()]
-    if odd := labels[0].union(*labels) - labels[0].intersection(*labels):
+    spelt = [{canonical(label): label for label in split.labels} for split in found.values()]
+    if odd := spelt[0].keys() ^ spelt[-1].keys():
         raise DataError(
             f"only one of {' and '.join(map(str, roots.values()))} has {', '.join(sorted(odd))}: "
             "every label needs pictures in both"
         )
+    labels = list(spelt[0].values())
+    place = {label: index for index, label in enumerate(spelt[0])}
+    for name, split in found.items():
+        pictures = [
+            Picture(one.path, place[canonical(split.labels[one.label])]) for one in split.pictures
+        ]
+        pictures.sort(key=lambda one: one.label)
+        found[name] = replace(split, labels=labels, pictures=pictures)
     return found
 
 
@@ -143,38 +220,41 @@ def find_splits(
     folder: Path,
     val_fraction: float | None = None,
     seed: int = 0,
-    left_out: Collection[str] = (),
+    unreadable: Collection[str] = (),
 ) -> dict[str, Split]:
-    """Find the files of `train` and `val` as `check_pictures` does, but decode nothing.
+    """Find the pictures of `train` and `val` as `check_pictures` does, but decode nothing.
 
-    `left_out` are the names, relative to `folder`, of the files that `check_pictures` left out.
+    `unreadable` are the names, relative to `folder`, of those that it could not decode.
 
     Raises:
         DataError: see `antbee.training.check.check_pictures`.
     """
     found = find_files(find_roots(folder, val_fraction))
-    files = [one.path for split in found.values() for one in split.pictures]
-    readable = [path for path in files if name_in(folder, path) not in left_out]
+    used = {name: leave_out(split, folder, unreadable) for name, split in found.items()}
     if val_fraction is None:
-        return {name: split.only(set(readable)) for name, split in found.items()}
-    sums = hash_files(readable)
-    return divide(found["train"].only(sums), sums, val_fraction, seed)
+        return used
+    sums = hash_files([one.path for one in used["train"].pictures])
+    return divide(used["train"].only(sums), sums, val_fraction, seed)
 
 
-def look_into(folder: Path) -> dict[Path, bool]:
-    """What is in a folder, and whether it is a folder too; hidden ones are left aside."""
-    try:
-        return {path: path.is_dir() for path in folder.iterdir() if not path.name.startswith(".")}
-    except OSError as error:
-        raise DataError(f"{folder} cannot be looked into: {error.strerror}") from error
+def leave_out(split: Split, folder: Path, unreadable: Collection[str]) -> Split:
+    """Leave out what is no picture by its first bytes, and what is known to be unreadable."""
+    paths = set()
+    for one in split.pictures:
+        # Earlier releases spelt an odd name as it is.
+        names = {name_in(folder, one.path), one.path.relative_to(folder).as_posix()}
+        with suppress(OSError):
+            if names.isdisjoint(unreadable) and is_picture(one.path):
+                paths.add(one.path)
+    return split.only(paths)
 
 
-def refuse_empty(folder: Path, split: Split) -> None:
+def refuse_empty(split: Split) -> None:
     """Raise a DataError that names the first label without a picture, if there is one."""
     for label, pictures in split.by_label().items():
         if not pictures:
             raise DataError(
-                f"{folder / label} holds no picture that can be read: "
+                f"{split.root / label} holds no picture that can be read: "
                 "put some there, or remove the label"
             )
 
@@ -190,7 +270,7 @@ def divide(
     sides: dict[str, list[Picture]] = {name: [] for name in SPLITS}
     for picture in split.pictures:
         sides["val" if sums[picture.path] in chosen else "train"].append(picture)
-    return {name: Split(split.labels, pictures) for name, pictures in sides.items()}
+    return {name: replace(split, pictures=pictures) for name, pictures in sides.items()}
 
 
 def choose_val(contents: Mapping[str, Iterable[str]], fraction: float, seed: int) -> set[str]:
@@ -244,39 +324,51 @@ def hash_files(paths: Sequence[Path]) -> dict[Path, str]:
 
 def _hash(path: Path) -> str | None:
     try:
-        return None if may_never_end(path) else sha256_of(path)
+        return sha256_of(path) if is_picture(path) else None
     except OSError:
         return None
 
 
-def may_never_end(path: Path) -> bool:
-    """Tell whether reading could wait for ever, as it does until somebody writes to a pipe."""
-    return path.exists() and not path.is_file() and not path.is_dir()
-
-
 def name_in(folder: Path, path: Path) -> str:
-    """Name a file of the pictures' folder, without where that lies."""
-    return path.relative_to(folder).as_posix()
+    """Name a file of the pictures' folder, without where that lies, in characters that print."""
+    return printable(path.relative_to(folder).as_posix())
+
+
+def group(left_out: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Group what is left out, the reason for each by its name, by reason and by how names end.
+
+    Returns:
+        The `reason`, the `ending`, the `count` and the first `names`, up to `NAMED`; most first.
+    """
+    groups = defaultdict(list)
+    for name, reason in left_out.items():
+        groups[reason, PurePosixPath(name).suffix.lower()].append(name)
+    return [
+        {"reason": reason, "ending": ending, "count": len(names), "names": names[:NAMED]}
+        for (reason, ending), names in sorted(groups.items(), key=lambda one: -len(one[1]))
+    ]
 
 
 def describe_origin(
     folder: Path, used: Mapping[str, Split], sums: Mapping[Path, str]
 ) -> dict[str, Any]:
-    """Make `Pictures.provenance`, but for `left_out`; `sums` has the SHA-256 of each picture."""
+    """Make `Pictures.provenance`, but for what is left out; `sums` has each picture's SHA-256."""
     counts: dict[str, dict[str, int]] = {name: {} for name in used}
     by_folder = {}
     for name, split in used.items():
         for label, mine in split.by_label().items():
             counts[name][label] = len(mine)
+            # Names below the label's folder, which need not be spelt as the label is.
             by_folder[f"{name}/{label}"] = _sum(
-                f"{sums[one.path]}  {one.path.name}" for one in mine
+                f"{sums[one.path]}  {Path(*one.path.relative_to(split.root).parts[1:]).as_posix()}"
+                for one in mine
             )
-    try:
-        source = (folder / SOURCE).read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError):
-        source = None
+    source = None
+    with suppress(OSError, UnicodeDecodeError):
+        if (folder / SOURCE).is_file() and (folder / SOURCE).stat().st_size <= SOURCE_BYTES:
+            source = (folder / SOURCE).read_text("utf-8").strip()
     return {
-        "folder": folder.resolve().name,
+        "folder": printable(folder.resolve().name),
         "source": source,
         "pictures": counts,
         "sums": by_folder,
@@ -320,12 +412,23 @@ def find_duplicates(
 
 def describe_change(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
     """Say in which label folders two data sets' `provenance` differ; None if nowhere."""
+    sums, counts = [], []
+    for one in (before, now):
+        sums.append({canonical(folder): value for folder, value in one["sums"].items()})
+        counts.append(
+            {
+                canonical(f"{split}/{label}"): count
+                for split, labels in one["pictures"].items()
+                for label, count in labels.items()
+            }
+        )
     changes = []
-    for folder in sorted({*before["sums"], *now["sums"]}):
-        if before["sums"].get(folder) == now["sums"].get(folder):
+    for folder in sorted({*sums[0], *sums[1]}):
+        if sums[0].get(folder) == sums[1].get(folder):
             continue
-        split, _, label = folder.partition("/")
-        then, today = (one["pictures"][split].get(label, 0) for one in (before, now))
+        then, today = (one.get(folder, 0) for one in counts)
         what = "other names or contents" if then == today else f"{then} pictures then, {today} now"
         changes.append(f"{folder} ({what})")
+    if len(changes) > NAMED:
+        changes[NAMED:] = [f"and {len(changes) - NAMED} more"]
     return ", ".join(changes) or None

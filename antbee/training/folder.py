@@ -33,10 +33,15 @@ def make_folder(out: Path, arch: str) -> Path:
     Raises:
         CheckpointError: the folder cannot be made.
     """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        # Of a link to what is not there, as to a disk that is not mounted, it exists.
+        raise CheckpointError(f"{out} cannot be made or is no folder: {error.strerror}") from error
     while True:
         folder = out / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{arch}"
         try:
-            folder.mkdir(parents=True)
+            folder.mkdir()
         except FileExistsError:
             time.sleep(0.1)
         except OSError as error:

@@ -10,6 +10,7 @@ import re
 import socket
 import sys
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,11 +20,11 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision.models import get_model_weights
 
-from antbee.command import say
+from antbee.command import printable, say
 from antbee.errors import CheckpointError, SettingsError
 from antbee.files import sha256_of
 from antbee.training.arguments import ARCHITECTURES, STAGES
-from antbee.training.checkpoint import Checkpoint, is_checkpoint, load_tensors
+from antbee.training.checkpoint import Checkpoint, load_tensors
 
 HEAD: Final = "fc"
 """The last layer, the only one whose size depends on the labels."""
@@ -125,8 +126,8 @@ def fold(part: nn.Module, dtype: torch.dtype) -> nn.Module:
 def load_weights(model: nn.Module, arch: str, source: str) -> dict[str, Any]:
     """Load `imagenet`, `none` or a file into the model, and tell what was and was not loaded.
 
-    A file may hold part of a state dict, or be a checkpoint of ours. What it lacks stays as it
-    is in the model. A head of another size is left out.
+    A file may hold a whole or partial state dict, or hide it where `find_state_dict` looks. What it
+    lacks stays as it is in the model. A head of another size is left out.
 
     Returns:
         Where the weights came from: `what`, and for a file `file` (its name), `sha256`, and the
@@ -138,37 +139,43 @@ def load_weights(model: nn.Module, arch: str, source: str) -> dict[str, Any]:
     if source == "none":
         return {"what": "none"}
     path = _imagenet_file(arch) if source == "imagenet" else Path(source)
-    state = load_tensors(path)
-    found = state["model"] if is_checkpoint(state) else state
-    if not isinstance(found, dict) or not all(
-        isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in found.items()
-    ):
-        raise CheckpointError(f"{path} holds no state dict: tensors by name")
-
     own = model.state_dict()
+    where, prefix, found = find_state_dict(load_tensors(path), own)
+    if not found:
+        raise CheckpointError(f"{path} holds no state dict: tensors by name")
     head = [name for name in found if name.startswith(f"{HEAD}.")]
     fits = all(name in own and found[name].shape == own[name].shape for name in head)
     # A thousand labels of one's own are not ImageNet's.
     dropped = head if source == "imagenet" or not fits else []
     tensors = {name: tensor for name, tensor in found.items() if name not in dropped}
     if not own.keys() & tensors.keys():
-        raise CheckpointError(f"{path} has no tensor that {arch} has: is it another network's?")
+        names = ", ".join(sorted(found)[:3])
+        raise CheckpointError(
+            f"{path} has no tensor that {arch} has: it is of another network, with {names}, ..."
+        )
     for name, tensor in own.items():
         if name in tensors and tensors[name].shape != tensor.shape:
             raise CheckpointError(
                 f"{path} does not fit {arch}: {name} is {list(tensors[name].shape)} in the file "
                 f"and {list(tensor.shape)} in the network"
             )
+        if name in tensors and not tensors[name].isfinite().all():
+            raise CheckpointError(
+                f"{path} has numbers in {name} that are none (NaN or infinite), so that what saved "
+                "it went wrong: give earlier weights"
+            )
     missing, unexpected = model.load_state_dict(tensors, strict=False)
     provenance = {
         "what": "imagenet" if source == "imagenet" else "file",
-        "file": path.name,
+        "file": printable(path.name),
         "sha256": sha256_of(path),
         "missing": [name for name in missing if not name.endswith(_COUNTER)],
         "unexpected": sorted(unexpected),
         "dropped": dropped,
     }
-    say(f"weights: {path.name}")
+    taken = [f"of {where}"] if where else []
+    taken += [f"without {prefix} in front of their names"] if prefix else []
+    say(f"weights: {path.name}" + (f", {', '.join(taken)}" if taken else ""))
     for key, meaning in (
         ("dropped", "left out, being for other labels"),
         ("missing", "missing in the file, so they start at random"),
@@ -184,6 +191,51 @@ def load_weights(model: nn.Module, arch: str, source: str) -> dict[str, Any]:
         if listed:
             say(f"  {meaning}: {', '.join(listed)}")
     return provenance
+
+
+def find_state_dict(
+    content: object, own: Mapping[str, Tensor]
+) -> tuple[str, str, dict[str, Tensor]]:
+    """Find what fits a network best: tensors by name, or such a dictionary in a dictionary.
+
+    Programs wrap a state dict in another, beside the optimizer's, and wrap the network in another,
+    so that its name comes before each tensor's.
+
+    Args:
+        content: of a file.
+        own: the network's state dict.
+
+    Returns:
+        The key it was found under, empty at the top; the prefix that was taken off its names; and
+        the tensors, with the names that are left. None if there is no tensor by name.
+    """
+    best: tuple[str, str, dict[str, Tensor]] = ("", "", {})
+    most = -1
+    inner = content.items() if isinstance(content, dict) else ()
+    for key, value in [("", content), *inner]:
+        if not isinstance(key, str) or not isinstance(value, dict):
+            continue
+        tensors = {
+            name: tensor
+            for name, tensor in value.items()
+            if isinstance(name, str) and isinstance(tensor, Tensor)
+        }
+        # The parts that a name may have in front of it, as module. or module.backbone.
+        prefixes = {
+            "".join(f"{part}." for part in name.split(".")[:depth])
+            for name in tensors
+            for depth in range(name.count(".") + 1)
+        }
+        for prefix in sorted(prefixes, key=len):
+            fitting = sum(prefix + name in tensors for name in own)
+            if fitting > most:
+                cut = {
+                    name.removeprefix(prefix): tensor
+                    for name, tensor in tensors.items()
+                    if name.startswith(prefix)
+                }
+                most, best = fitting, (key, prefix, cut)
+    return best
 
 
 def _imagenet_file(arch: str) -> Path:

@@ -1,5 +1,6 @@
 """What is said of a data set before anybody trains on it, and `train.py --check`, which says it."""
 
+import io
 import os
 import shutil
 import subprocess
@@ -129,13 +130,91 @@ def test_it_needs_no_torch_and_leaves_nothing(tmp_path: Path) -> None:
 def test_a_name_that_no_terminal_can_show_is_escaped(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A label whose name is not valid UTF-8 is printed with what is wrong with it."""
-    name = os.fsdecode(b"caf\xe9")
-    fill(tmp_path, {f"{split}/{label}": 1 for split in ("train", "val") for label in ("a", name)})
+    """Control characters of a label, and bytes of a file's name that are no text, are spelt out."""
+    label = "be\x1b[31me"
+    fill(tmp_path, {f"{split}/{one}": 1 for split in ("train", "val") for one in ("a", label)})
+    (tmp_path / "train/a" / os.fsdecode(b"caf\xe9\x1b.txt")).touch()
 
     assert check(tmp_path) == 0
 
-    assert "caf\\udce9" in capsys.readouterr().out.encode().decode()
+    out, err = capsys.readouterr()
+    assert "be\\x1b[31me" in out
+    assert "left out train/a/caf\\udce9\\x1b.txt: " in err
+    assert "\x1b" not in out + err
+
+
+def test_a_label_that_is_no_text_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What no answer of a server can spell is no label."""
+    name = os.fsdecode(b"caf\xe9")
+    fill(tmp_path, {f"{split}/{label}": 1 for split in ("train", "val") for label in ("a", name)})
+
+    assert check(tmp_path) == 1
+
+    assert capsys.readouterr().err.endswith("caf\\udce9 has a name that is no UTF-8: rename it\n")
+
+
+def test_a_stdout_of_few_letters_is_written_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where standard output is ASCII, other letters are spelt out."""
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, "ascii", write_through=True))
+    fill(
+        tmp_path,
+        {f"{split}/{label}": 1 for split in ("train", "val") for label in ("蚂蚁", "蜜蜂")},
+    )
+
+    assert check(tmp_path) == 0
+
+    assert b"\\u8702  " in written.getvalue()
+
+
+def test_what_is_left_out_alike_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Three hundred files of one kind are a line with ten names, and counted for their label."""
+    fill(tmp_path, {f"{split}/{label}": 1 for split in ("train", "val") for label in ("a", "b")})
+    for number in range(300):
+        (tmp_path / f"train/b/{number:03}.xml").write_text("<annotation/>")
+    (tmp_path / "train/b/phone.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    with (tmp_path / "train/a/film.mov").open("wb") as file:
+        file.truncate(10**12)
+
+    assert check(tmp_path) == 0
+
+    out, err = capsys.readouterr()
+    assert out.splitlines()[1:4] == [
+        "a          1    1         1",
+        "b          1    1       301",
+        "total      2    2       302",
+    ]
+    first, second, third, last = err.splitlines()
+    assert first.startswith("left out 300 files that end in .xml: this is not a JPEG, PNG, ")
+    assert first.endswith("train/b/008.xml, train/b/009.xml and 290 more")
+    assert second == "left out train/a/film.mov: it is larger than 500 MB"
+    assert third.startswith("left out train/b/phone.heic: this is a HEIC picture")
+    assert "magick mogrify -format jpg" in third
+    assert last == "left out 302 of 306 files"
+
+
+def test_pictures_in_no_label_s_folder_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Pictures that were put beside the labels' folders, and a test set, are not used, and said."""
+    counts = {f"{split}/{label}": 1 for split in ("train", "val", "test") for label in ("a", "b")}
+    fill(tmp_path, counts)
+    shutil.copy(tmp_path / "test/a/0.png", tmp_path / "train/loose.png")
+    (tmp_path / "train/notes.csv").write_text("a,b")
+
+    assert check(tmp_path) == 0
+
+    assert capsys.readouterr().err.splitlines() == [
+        f"{tmp_path / 'test'} is left alone: nothing is trained or validated on it",
+        "left out train/loose.png: it lies in no label's folder",
+        "left out 1 of 5 files",
+    ]
 
 
 def test_a_checkpoint_is_not_for_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

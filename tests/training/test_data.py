@@ -3,7 +3,7 @@
 import errno
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -20,6 +20,9 @@ from antbee.training.data import (
 )
 from tests.training.conftest import draw_picture, make_data
 from tests.training.folders import fill
+
+UNREACHABLE = "x" * 300
+"""A name that is too long for a disk: following a link to it fails, for root, too."""
 
 CONTENTS = {"ant": [f"a{number}" for number in range(50)], "bee": [f"b{n}" for n in range(10)]}
 
@@ -66,7 +69,9 @@ def test_unreadable_pictures_are_named_left_out_and_counted(
         "val/square/gone.jpg": "No such file or directory",
         "val/square/notes.txt": "this is not a JPEG, PNG, WebP, GIF or BMP picture",
     }
-    assert pictures.provenance["left_out"] == reasons
+    groups = pictures.provenance["left_out"]
+    assert {one["names"][0]: one["reason"] for one in groups} == reasons
+    assert pictures.provenance["unreadable"] == ["train/circle/0.jpg"]
     said = capsys.readouterr().err
     assert all(f"left out {name}: {reason}" in said for name, reason in reasons.items())
     assert "left out 3 of 18 files" in said
@@ -74,42 +79,123 @@ def test_unreadable_pictures_are_named_left_out_and_counted(
     assert pictures.provenance["pictures"]["train"] == {"circle": 5, "square": 6}
 
 
-def test_a_folder_in_a_label_s_folder_is_named(own: Path) -> None:
-    """Pictures that lie too deep are not passed over without a word."""
-    (own / "train/circle/more").mkdir()
-    draw_picture(own / "train/circle/more/0.jpg", round_=True)
+def test_folders_below_a_label_belong_to_it(own: Path, tmp_path: Path) -> None:
+    """Pictures of a label may lie in folders of its own, links to others among them."""
+    before = check_pictures(own)
+    (own / "train/circle/day1").mkdir()
+    (own / "train/circle/0.jpg").rename(own / "train/circle/day1/0.jpg")
+    elsewhere = shutil.move(own / "val/square", tmp_path / "elsewhere")
+    (own / "val/square").mkdir()
+    for name in ("linked", "again"):
+        (own / "val/square" / name).symlink_to(elsewhere)
 
     pictures = check_pictures(own)
 
-    assert pictures.provenance["left_out"] == {"train/circle/more": "Is a directory"}
-    assert len(pictures.train) == 12
+    assert pictures.provenance["pictures"] == before.provenance["pictures"]
+    assert own / "train/circle/day1/0.jpg" in [one.path for one in pictures.train]
+    assert pictures.provenance["left_out"] == []
+
+
+@pytest.mark.parametrize("target", [".", "..", "../..", "../square", "../../.."])
+def test_a_link_that_leads_round_adds_nothing(own: Path, target: str) -> None:
+    """A link to the folder that it is in, or above it, or to another label, is not followed."""
+    before = check_pictures(own)
+    (own / "train/circle/link").symlink_to(target)
+
+    assert check_pictures(own) == before
 
 
 def test_a_pipe_is_not_waited_for(own: Path) -> None:
     """What nobody writes to is no picture."""
     os.mkfifo(own / "train/circle/pipe")
+    os.mkfifo(own / "source.txt")
+
+    (group,) = check_pictures(own).provenance["left_out"]
+
+    assert (group["names"], group["reason"]) == (["train/circle/pipe"], "it is not a file")
+    assert hash_files([own / "train/circle/pipe"]) == {}
+
+
+def test_what_cannot_be_reached_is_left_out_by_name(own: Path) -> None:
+    """A link into a place where nobody may look costs that file, wherever it is."""
+    for name in ("train/circle/link.jpg", "train/link"):
+        (own / name).symlink_to(UNREACHABLE)
 
     pictures = check_pictures(own)
 
-    assert pictures.provenance["left_out"] == {"train/circle/pipe": "it is no ordinary file"}
-    assert hash_files([own / "train/circle/pipe"]) == {}
+    (group,) = pictures.provenance["left_out"]
+    assert group["names"] == ["train/circle/link.jpg", "train/link"]
+    assert group["reason"] == "File name too long"
+    assert len(pictures.train) == 12
+
+
+@pytest.mark.parametrize("name", ["", "train", "val"])
+def test_a_folder_that_cannot_be_reached_is_one_line(own: Path, name: str) -> None:
+    """The same of the pictures' folders themselves is an error that names them."""
+    shutil.rmtree(own / name)
+    (own / name).symlink_to(UNREACHABLE)
+
+    with pytest.raises(DataError, match=rf"{own / name} cannot be reached: File name too long"):
+        check_pictures(own)
 
 
 def test_a_folder_that_may_not_be_looked_into_is_named(
     own: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Somebody else's folder is an error in a line."""
-    closed, look = own / "train/square", Path.iterdir
+    """Somebody else's folder is an error where it is a label's, and left out below one."""
+    closed, look = own / "train/square/deeper", os.scandir
 
-    def refuse(folder: Path) -> Iterator[Path]:
+    def refuse(folder: Path) -> object:
         if folder == closed:
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
         return look(folder)
 
-    monkeypatch.setattr(Path, "iterdir", refuse)
+    monkeypatch.setattr(os, "scandir", refuse)
+    closed.mkdir()
 
+    (group,) = check_pictures(own).provenance["left_out"]
+    assert (group["names"], group["reason"]) == (["train/square/deeper"], "Permission denied")
+
+    closed = own / "train/square"
     with pytest.raises(DataError, match=r"train/square cannot be looked into: Permission denied"):
         check_pictures(own)
+
+
+@pytest.mark.parametrize("name", ["valid", "validation"])
+def test_the_validation_pictures_have_other_names(own: Path, name: str) -> None:
+    """What other programs call val is val, with --val-fraction too, and one is enough."""
+    before = check_pictures(own)
+    (own / "val").rename(own / name)
+
+    assert check_pictures(own).provenance == before.provenance
+    with pytest.raises(DataError, match=f"has a folder {name} to validate on"):
+        check_pictures(own, 0.5)
+    (own / "val").mkdir()
+    with pytest.raises(DataError, match=f"has val and {name}, which mean the same"):
+        check_pictures(own)
+
+
+def test_a_test_set_is_no_label(tmp_path: Path) -> None:
+    """Beside label folders that are divided, a folder of test pictures is left alone."""
+    fill(tmp_path, {"ant": 4, "bee": 4, "test/ant": 2, "test/bee": 2})
+
+    assert check_pictures(tmp_path, 0.5).labels == ["ant", "bee"]
+
+
+def test_a_letter_may_be_spelt_in_two_ways(tmp_path: Path) -> None:
+    """An accent of one's own, as macOS writes it, is the same label, in train's order."""
+    fill(tmp_path, {"train/z": 2, "train/e\u0301": 2, "val/z": 1, "val/\xe9": 1})
+
+    pictures = check_pictures(tmp_path)
+
+    assert pictures.labels == ["e\u0301", "z"]
+    assert [(one.path.parent.name, one.label) for one in pictures.val] == [("\xe9", 0), ("z", 1)]
+    (tmp_path / "train/e\u0301").rename(tmp_path / "train/\xe9")
+    (tmp_path / "train/\xe9").rename(tmp_path / "train/e\u0301")
+    assert describe_change(pictures.provenance, check_pictures(tmp_path).provenance) is None
+    fill(tmp_path, {"train/\xe9": 1})
+    with pytest.raises(DataError, match=r"'e\\u0301' and '\\xe9': make them one"):
+        check_pictures(tmp_path)
 
 
 def test_a_missing_folder_names_the_command_that_fills_it(tmp_path: Path) -> None:
@@ -325,7 +411,7 @@ def test_unreadable_files_have_no_part_in_it(tmp_path: Path) -> None:
     pictures = check_pictures(tmp_path, 0.5)
 
     assert pictures.provenance["pictures"]["val"] == {"ant": 1, "bee": 1}
-    assert len(pictures.provenance["left_out"]) == 20
+    assert [one["count"] for one in pictures.provenance["left_out"]] == [20]
 
 
 def test_packing_finds_the_same_division(tmp_path: Path) -> None:
@@ -334,7 +420,8 @@ def test_packing_finds_the_same_division(tmp_path: Path) -> None:
     (tmp_path / "ant/broken.jpg").write_bytes(b"\xff\xd8\xff")
     pictures = check_pictures(tmp_path, 0.3, seed=5)
 
-    found = find_splits(tmp_path, 0.3, 5, pictures.provenance["left_out"])
+    (tmp_path / "ant/notes.txt").write_text("no picture")
+    found = find_splits(tmp_path, 0.3, 5, pictures.provenance["unreadable"])
 
     assert found["train"].labels == found["val"].labels == pictures.labels
     assert (found["train"].pictures, found["val"].pictures) == (pictures.train, pictures.val)

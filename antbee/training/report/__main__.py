@@ -40,8 +40,8 @@ def report(folder: Path, data: Path | None) -> int:
     checkpoint = load_checkpoint(folder / BEST)
     settings, provenance = checkpoint.arguments, checkpoint.data
     data = data or Path(settings["data"])
-    left_out = provenance.get("left_out", {})
-    splits = find_splits(data, settings.get("val_fraction"), settings["seed"], left_out)
+    known = provenance.get("unreadable", provenance.get("left_out", ()))  # earlier runs'
+    splits = find_splits(data, settings.get("val_fraction"), settings["seed"], known)
     train, val = splits["train"].pictures, splits["val"].pictures
     recorded = sum(provenance["pictures"]["val"].values())
     if len(val) != recorded:

@@ -69,7 +69,7 @@ def draw_curves(history: Sequence[Mapping[str, Any]], best: int) -> bytes:
             axes.axvline(best, color=AMBER, ls="--", lw=1, label=f"best, epoch {best}")
             axes.set_xlabel("epoch")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-            axes.set_xlim(left=0.5)
+            axes.set_xlim(0.5, len(epochs) + 0.5)
             axes.grid(visible=True)
             axes.legend()
         return _png(figure)

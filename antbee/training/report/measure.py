@@ -19,9 +19,9 @@ from antbee.ahead import open_pool, work_ahead
 from antbee.artifact import FEATURES
 from antbee.calibration import calibrate, softmax
 from antbee.command import printable, progress_bar
-from antbee.errors import DataError, ImageError
+from antbee.errors import AntBeeError, DataError
 from antbee.explain import activation_maps, displayed, overlay, strength
-from antbee.images import IMAGENET, decode_image, read_array, to_array
+from antbee.images import IMAGENET, decode_image, read_array, read_picture, to_array
 from antbee.predictor import OUTPUT_NODES, Floats
 from antbee.training.data import Picture
 from antbee.training.network import HEAD
@@ -120,6 +120,6 @@ def explain(
 
 def _read(decode: Callable[[bytes], T], picture: Picture) -> T:
     try:
-        return decode(picture.path.read_bytes())
-    except (OSError, ImageError) as error:
+        return decode(read_picture(picture.path))
+    except (OSError, AntBeeError) as error:
         raise DataError(f"{printable(picture.path)} can no longer be read: {error}") from error
