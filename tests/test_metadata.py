@@ -115,6 +115,14 @@ def test_what_colours_mean_is_kept() -> None:
     assert set_metadata_aside(cyan)[0] == cyan
 
 
+def test_other_pictures_are_named() -> None:
+    """A phone's HEIC, and what else people have, is called what it is."""
+    for data, name in ((b"\0\0\0\x18ftypheic", "HEIC"), (b"II*\0\x08\0\0\0", "TIFF")):
+        with pytest.raises(ImageError, match=f"this is a {name} picture") as caught:
+            decode_image(data)
+        assert caught.value.code == "unsupported_image"
+
+
 def test_nothing_is_unpacked() -> None:
     """Text and a profile that would take a hundred megabytes take nothing."""
     bomb = zlib.compress(bytes(50_000_000))

@@ -35,9 +35,13 @@ def make_folder(out: Path, arch: str) -> Path:
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise CheckpointError(
+            f"{out} is a file, or a link to what is not there, as to a disk that is not mounted: "
+            "name another folder with --out"
+        ) from error
     except OSError as error:
-        # Of a link to what is not there, as to a disk that is not mounted, it exists.
-        raise CheckpointError(f"{out} cannot be made or is no folder: {error.strerror}") from error
+        raise CheckpointError(f"{out} cannot be made: {error.strerror}") from error
     while True:
         folder = out / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{arch}"
         try:

@@ -9,7 +9,7 @@ import pytest
 from antbee.artifact import PackedModel
 from antbee.errors import DataError
 from antbee.images import read_array
-from antbee.packing.samples import Validation, calibration_arrays, spread
+from antbee.packing.samples import Validation, calibration_arrays, describe_difference, spread
 from antbee.training.check import check_pictures
 from antbee.training.data import Picture, Pictures
 from tests.conftest import encode, noise
@@ -61,7 +61,7 @@ def test_no_more_than_asked_for(data: Path) -> None:
 
 def test_nothing_to_calibrate_on(data: Path, tmp_path: Path) -> None:
     """Training pictures that are missing, unreadable or of other labels are refused."""
-    with pytest.raises(DataError, match="there is no folder"):
+    with pytest.raises(DataError, match=r"no training picture in .* can be read"):
         calibration_arrays(MODEL, tmp_path / "nowhere", 8)
     with pytest.raises(DataError, match="has the labels a, b"):
         calibration_arrays(PackedModel("resnet18", ("c", "d"), "onnx"), data, 8)
@@ -127,6 +127,24 @@ def test_pictures_are_divided_as_in_training(divided: Path, seed: int) -> None:
 def arrays_of(pictures: list[Picture]) -> list[tuple[bytes, int]]:
     """Read the pictures as the server does."""
     return [(read_array(one.path.read_bytes()).tobytes(), one.label) for one in pictures]
+
+
+def test_a_difference_is_described(data: Path, divided: Path) -> None:
+    """Pictures that are the run's are no difference; any others are, wherever they lie."""
+    model = replace(MODEL, provenance={"data": check_pictures(data).provenance})
+    assert describe_difference(model, data) is None
+    assert describe_difference(MODEL, data) is None
+
+    (data / "val/a/1.jpg").rename(data / "train/a/3.jpg")
+    (data / "val/a/4.jpg").write_bytes(encode(noise(80, 60, 7)))
+    assert describe_difference(model, data) == (
+        "train/a (1 pictures then, 2 now), val/a (other names or contents)"
+    )
+
+    shared = trained_on(check_pictures(divided, 0.3), 0.3, 0)
+    assert describe_difference(shared, divided) is None
+    (divided / "b/15.png").unlink()
+    assert "now)" in str(describe_difference(shared, divided))
 
 
 def test_a_val_of_its_own_comes_first(divided: Path, data: Path) -> None:

@@ -1,15 +1,18 @@
 """`save_to_bento.py`, as a person runs it; a refusal in this process."""
 
+import errno
 import json
+import os
 import pickle
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import bentoml
 import httpx
@@ -21,7 +24,14 @@ from bentoml.exceptions import BentoMLException
 
 from antbee.artifact import ONNX, WEIGHTS, PackedModel
 from antbee.packing import pack
-from antbee.training.checkpoint import Checkpoint, Metrics, Position, save_checkpoint
+from antbee.training.check import check_pictures
+from antbee.training.checkpoint import (
+    Checkpoint,
+    Metrics,
+    Position,
+    load_checkpoint,
+    save_checkpoint,
+)
 from antbee.training.network import build_model
 from save_to_bento import main
 from tests.conftest import LABELS, REPOSITORY, Server, StartServer, encode, environment, noise
@@ -225,10 +235,32 @@ def test_without_pictures_noise_is_compared(
     model = json.loads(next(store.folder.glob("*/*/model.json")).read_text())
     err = capsys.readouterr().err
 
-    assert "no validation pictures in data: the export is checked on random noise" in err
+    assert "no validation pictures in /somewhere/data: the export is checked on random noise" in err
+    assert "--data names the pictures of the run" in err
+    assert [line.split()[1] for line in err.splitlines() if line.startswith("onnx ")] == ["-"]
     assert "no int8: no validation pictures" in err
     assert model["gate"]["inputs"] == "random noise"
     assert (model["calibration"]["temperature"], model["calibration"]["pictures"]) == (1, 0)
+
+
+def test_the_run_s_own_pictures_are_the_default(
+    checkpoint: Path, data: Path, store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without --data the run's folder is taken, and whether its pictures are the run's is said."""
+    state = load_checkpoint(checkpoint)
+    provenance = check_pictures(data).provenance
+    arguments = state.arguments | {"data": str(data)}
+    for count, said in ((6, 0), (9, 1)):
+        provenance["pictures"]["val"][LABELS[0]] = count
+        provenance["sums"][f"val/{LABELS[0]}"] += "" if count == 6 else "x"
+        save_checkpoint(replace(state, arguments=arguments, data=provenance), Path("own.pt"))
+
+        assert main(["own.pt", "--runtime", "onnx"]) == 0
+        err = capsys.readouterr().err
+        assert err.count(f"are not those of the run: val/{LABELS[0]} (") == said
+        model = json.loads(max(store.folder.glob("*/*/model.json")).read_text())
+        assert model["gate"]["inputs"] == "validation pictures of data"
+        assert {"left_out", "unreadable"}.isdisjoint(model["provenance"]["data"])
 
 
 def test_torch_bento_installs_torch(checkpoint: Path, store: Store, tmp_path: Path) -> None:
@@ -263,6 +295,19 @@ def refused(store: Store, capsys: pytest.CaptureFixture[str]) -> Refused:
         return errors[0]
 
     return run
+
+
+def test_a_store_that_cannot_be_written_is_named(
+    checkpoint: Path, refused: Refused, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Where the store's disk is full, in BentoML's copying too, that is one line."""
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    for fault in (full, shutil.Error([("a", "b", str(full))])):
+        monkeypatch.setattr(pack, "write_model", Mock(side_effect=fault))
+
+        reason = refused(checkpoint, "--data", tmp_path)
+        assert "error: BENTOML_HOME (" in reason
+        assert "No space left on device" in reason
 
 
 class Malicious:
@@ -340,7 +385,8 @@ def test_unreadable_pictures_are_refused(
         (tmp_path / "val" / label).mkdir(parents=True)
         (tmp_path / "val" / label / "x.jpg").write_text("version https://git-lfs.github.com")
 
-    assert "can be read: nothing was packed" in refused(checkpoint, "--data", tmp_path)
+    assert "holds no picture that can be read" in refused(checkpoint, "--data", tmp_path)
+    assert "there is no folder" in refused(checkpoint, "--data", tmp_path / "nowhere")
 
 
 def test_int8_by_name_needs_pictures(checkpoint: Path, refused: Refused, tmp_path: Path) -> None:

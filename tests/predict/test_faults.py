@@ -76,6 +76,30 @@ def test_a_link_that_leads_round_is_followed_once(tmp_path: Path) -> None:
     assert find_files([tmp_path])[0] == [tmp_path / "a.jpg"]
 
 
+def test_linked_folders_are_looked_into(tmp_path: Path) -> None:
+    """Pictures in a folder that a link leads to are among the others, and once."""
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/b.jpg").touch()
+    (tmp_path / "here").mkdir()
+    for name in ("one", "two"):
+        (tmp_path / "here" / name).symlink_to(tmp_path / "elsewhere")
+
+    assert find_files([tmp_path / "here"])[0] == [tmp_path / "here/one/b.jpg"]
+
+
+# BentoML's, as it is imported.
+@pytest.mark.filterwarnings("ignore:GitWildMatchPattern:DeprecationWarning")
+def test_a_folder_called_as_a_model_is_no_model(
+    tmp_path: Path, pictures: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name is looked up in the store, even where a folder of pictures is called so, too."""
+    (tmp_path / "flowers").mkdir()
+    monkeypatch.chdir(tmp_path)
+
+    assert main([str(pictures), "--model", "flowers"]) == 1
+    assert "error: there is no packed model flowers" in capsys.readouterr().err
+
+
 def test_huge_files_are_not_read(packed: PackedModel, tmp_path: Path, capsys: Capture) -> None:
     """A file larger than any picture is refused by its size alone."""
     path = tmp_path / "disk.bmp"

@@ -46,6 +46,16 @@ def test_without_a_run_the_message_says_what_to_do(tmp_path: Path) -> None:
         newest_checkpoint(tmp_path / "saved_models")
 
 
+@pytest.mark.parametrize("kind", ["link", "file"])
+def test_a_folder_of_runs_that_is_none_is_not_waited_for(tmp_path: Path, kind: str) -> None:
+    """A link to a disk that is not mounted exists, and nothing can be made in it."""
+    out = tmp_path / "saved_models"
+    out.symlink_to("/nowhere/runs") if kind == "link" else out.touch()
+
+    with pytest.raises(CheckpointError, match=r"saved_models is a file, or a link to what is not"):
+        make_folder(out, "resnet18")
+
+
 def test_a_file_system_without_locks_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,9 +1,11 @@
 """The network, which part of it is frozen, and the weights that it starts from."""
 
+import argparse
 import hashlib
+import json
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Final
 
 import pytest
 import torch
@@ -189,6 +191,131 @@ def test_unexpected_tensors_are_named(
 
     assert provenance["unexpected"] == ["aux", "layer1.7.conv1.weight"]
     assert "unexpected in the file, so not used: aux (1), layer1.7 (1)" in capsys.readouterr().err
+
+
+def safetensors(state: dict[str, Any]) -> bytes:
+    """Write the floating-point tensors of a state dict in the safetensors format."""
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    blob = b""
+    for name, tensor in state.items():
+        if tensor.is_floating_point():
+            part = tensor.contiguous().numpy().tobytes()
+            offsets = [len(blob), len(blob) + len(part)]
+            header[name] = {"dtype": "F32", "shape": [*tensor.shape], "data_offsets": offsets}
+            blob += part
+    text = json.dumps(header).encode()
+    return len(text).to_bytes(8, "little") + text + blob
+
+
+@pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize(
+    ("key", "prefix"),
+    [
+        ("", "module."),
+        ("", "_orig_mod."),
+        ("state_dict", ""),
+        ("state_dict", "module."),
+        ("model", ""),
+        ("model", "model.backbone."),
+        ("ema", ""),
+    ],
+)
+def test_a_wrapped_state_dict_is_found(
+    tmp_path: Path, key: str, prefix: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What training programs put a state dict into is taken off, and that is said."""
+    network = build_model("resnet18", 2)
+    whole = altered(network.state_dict())
+    state: dict[str, Any] = {prefix + name: tensor for name, tensor in whole.items()}
+    if key:
+        optimizer = {"state": {0: {"momentum_buffer": torch.zeros(2)}}}
+        arguments = argparse.Namespace(lr=0.1)
+        state = {"epoch": 3, "optimizer": optimizer, key: state, "args": arguments}
+
+    provenance = load_weights(network, "resnet18", save(tmp_path / "x.pth", state))
+
+    assert all(torch.equal(network.state_dict()[name], whole[name]) for name in whole)
+    assert [provenance[name] for name in ("missing", "unexpected", "dropped")] == [[], [], []]
+    said = capsys.readouterr().err.splitlines()[0]
+    parts = [f"of {key}"] if key else []
+    parts += [f"without {prefix} in front of their names"] if prefix else []
+    assert said == ", ".join(["weights: x.pth", *parts])
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_part_of_a_network_keeps_its_names(tmp_path: Path) -> None:
+    """The names of a block are those of the stem, too, and yet the block's."""
+    network = build_model("resnet18", 2)
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    part = {k: v for k, v in altered(before).items() if k.startswith("layer1.0.")}
+
+    load_weights(network, "resnet18", save(tmp_path / "part.pth", part))
+
+    name = "layer1.0.conv1.weight"
+    assert torch.equal(network.state_dict()[name], part[name])
+    assert torch.equal(network.state_dict()["conv1.weight"], before["conv1.weight"])
+
+
+@pytest.mark.usefixtures("tiny")
+def test_safetensors_are_read(tmp_path: Path) -> None:
+    """A file of the safetensors format is weights like another."""
+    network = build_model("resnet18", 2)
+    whole = altered(network.state_dict())
+    (tmp_path / "x.safetensors").write_bytes(safetensors(whole))
+
+    provenance = load_weights(network, "resnet18", str(tmp_path / "x.safetensors"))
+
+    assert torch.equal(network.state_dict()["fc.bias"], whole["fc.bias"])
+    assert (provenance["missing"], provenance["unexpected"]) == ([], [])
+
+
+WEIGHT: Final = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
+
+
+@pytest.mark.parametrize(
+    ("header", "bytes_"),
+    [
+        ({"a": WEIGHT}, 7),
+        ({"a": WEIGHT}, 9),
+        ({"a": WEIGHT, "b": WEIGHT}, 8),
+        ({"a": WEIGHT | {"shape": [3]}}, 8),
+        ({"a": WEIGHT | {"shape": [-2], "data_offsets": [8, 0]}}, 8),
+        ({"a": WEIGHT | {"shape": [2**62, 2**62, 0], "data_offsets": [0, 0]}}, 0),
+        ({"a": WEIGHT | {"dtype": "F33"}}, 8),
+        ({"a": {}}, 0),
+        ({"a": 1}, 0),
+    ],
+)
+def test_broken_safetensors_are_refused(
+    network: nn.Module, tmp_path: Path, header: dict[str, Any], bytes_: int
+) -> None:
+    """Lengths, shapes and types that do not go together are refused, whatever they are."""
+    text = json.dumps(header).encode()
+    data = len(text).to_bytes(8, "little") + text + bytes(bytes_)
+    (tmp_path / "x.safetensors").write_bytes(data)
+
+    with pytest.raises(CheckpointError, match=r"x\.safetensors is not|no tensor that"):
+        load_weights(network, "resnet18", str(tmp_path / "x.safetensors"))
+
+
+@pytest.mark.usefixtures("tiny")
+def test_weights_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
+    """Weights of a training that went wrong are named, before the learning rate is blamed."""
+    network = build_model("resnet18", 2)
+    state = altered(network.state_dict())
+    state["layer2.0.conv1.weight"][0, 0, 0, 0] = float("nan")
+
+    with pytest.raises(CheckpointError, match=r"layer2\.0\.conv1\.weight that are none \(NaN"):
+        load_weights(network, "resnet18", save(tmp_path / "x.pth", state))
+
+
+def test_a_huge_file_is_not_read(network: nn.Module, tmp_path: Path) -> None:
+    """What is larger than any ResNet is refused by its size."""
+    with (tmp_path / "x.pth").open("wb") as file:
+        file.truncate(10**12)
+
+    with pytest.raises(CheckpointError, match="larger than 4 GB"):
+        load_weights(network, "resnet18", str(tmp_path / "x.pth"))
 
 
 @pytest.mark.parametrize(

@@ -228,6 +228,15 @@ def test_a_run_keeps_how_its_pictures_were_divided(tmp_path: Path) -> None:
         main(["-c", str(run / "last.pt"), "--val-fraction", "0.5"])
 
 
+def test_more_epochs_have_a_way(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever wants a run to go on after its end is told how."""
+    with pytest.raises(SystemExit, match="2"):
+        main(["-c", str(finished / "last.pt"), "--epochs", "5"])
+
+    longer = f"To train longer: --weights {finished / 'best.pt'} --epochs 5, without -c"
+    assert capsys.readouterr().err.endswith(f"{longer}\n")
+
+
 def test_a_folder_val_contradicts_a_share(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

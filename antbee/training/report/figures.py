@@ -13,6 +13,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.font_manager import fontManager
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from PIL import ImageOps
 
@@ -33,10 +34,20 @@ MOST_LETTERS: Final = 18
 """Of a label in a chart."""
 ROOM: Final = 24
 """Letters that the labels below a confusion matrix may have together, before they are turned."""
+_FONTS: Final = (
+    "DejaVu Sans",
+    *(f"Noto Sans CJK {country}" for country in ("SC", "TC", "JP", "KR")),
+    *(f"Noto Sans {script}" for script in ("SC", "JP", "KR", "Arabic", "Hebrew", "Devanagari")),
+    *("Noto Sans Thai", "Noto Emoji", "WenQuanYi Micro Hei", "WenQuanYi Zen Hei", "Unifont"),
+    *("PingFang SC", "Hiragino Sans", "Apple SD Gothic Neo", "Arial Unicode MS"),
+    *("Microsoft YaHei", "Yu Gothic", "Malgun Gothic", "Segoe UI Emoji"),
+)
+"""Those that are installed are asked in turn for a letter; matplotlib brings the first."""
 _STYLE: Final[dict[Any, Any]] = {
     "text.parse_math": False,  # a label may hold a dollar sign
     "text.usetex": False,
     "font.size": 10,
+    "font.family": [name for name in _FONTS if name in {font.name for font in fontManager.ttflist}],
     "axes.titlesize": 11,
     "grid.alpha": 0.25,
     **dict.fromkeys(("axes.spines.top", "axes.spines.right", "legend.frameon"), False),
@@ -157,7 +168,7 @@ def shortened(label: str) -> str:
 def _png(figure: Figure, dpi: int = DPI) -> bytes:
     buffer = io.BytesIO()
     with warnings.catch_warnings():
-        # Labels may be of scripts that the font lacks: a box stands for such a letter.
+        # A box stands for a letter that no font here has; the page has the same in text.
         warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
         figure.savefig(buffer, format="png", dpi=dpi)
     return buffer.getvalue()

@@ -27,6 +27,7 @@ from antbee.training.report.numbers import (
     Proportion,
     confusion,
     frequent_mistakes,
+    most_confused,
     precision,
     recall,
 )
@@ -104,6 +105,7 @@ def render(content: Content, charts: Mapping[str, bytes]) -> str:
     environment.filters.update(percent=percent, duration=duration)
     environment.filters.update(embed_chart=embed_chart, embed_thumbnail=embed_thumbnail)
     answers, checkpoint = content.answers, content.checkpoint
+    kept = most_confused(content.counts, MOST_LABELS)
     labels, left_out = checkpoint.labels, checkpoint.data.get("left_out", [])
     return environment.get_template("page.html").render(
         content=content,
@@ -116,6 +118,8 @@ def render(content: Content, charts: Mapping[str, bytes]) -> str:
             (labels[row], labels[column], count)
             for row, column, count in frequent_mistakes(content.counts, MOST_PAIRS)
         ],
+        kept=[labels[index] for index in kept],
+        matrix=[[labels[row], *content.counts[row, kept].tolist()] for row in kept],
         recall=recall,
         precision=precision,
         error_by_chance=error_by_chance(answers.probabilities),

@@ -172,7 +172,7 @@ def test_data_set_is_described() -> None:
     told.checkpoint.data.update(
         pictures={"train": {"ant": 7, "bee": 8}, "val": {"ant": 3, "bee": 4}},
         left_out=[
-            {"reason": "broken", "ending": ".jpg", "count": 12, "names": ["val/ant/<x>.jpg"]}
+            {"reason": "broken", "ending": ".jpg", "count": 12, "names": ["val/ant/<x>.jpg"]},
         ],
         duplicates={
             "across": 3,

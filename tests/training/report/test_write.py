@@ -33,7 +33,7 @@ def test_report_is_in_the_runs_folder(folder: Path, pictures: Pictures) -> None:
 
 
 def test_labels_and_files_need_not_be_text(data: Path, tmp_path: Path) -> None:
-    """Labels that are HTML or mathematics, and files that are no UTF-8, are reported like others."""
+    """Labels that are HTML or mathematics and files that are no UTF-8 are reported as others."""
     odd = shutil.copytree(data, tmp_path / "data")
     for split in ("train", "val"):
         (odd / split / "circle").rename(odd / split / "<b>$x$&")
