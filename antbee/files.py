@@ -14,6 +14,7 @@ Buffer = bytes | memoryview
 
 TEMPORARY: Final = ".tmp"
 CHECKSUM: Final = ".sha256"
+MOST_LISTED: Final = 100_000  # bytes of a checksum file
 
 
 def write_atomically(
@@ -63,8 +64,12 @@ def _list_sums(path: Path, sums: Iterable[str]) -> None:
 
 def recorded_sums(path: Path) -> list[str]:
     """SHA-256 sums that the checksum file beside `path` lists for it; empty without one."""
+    listed = path.with_name(path.name + CHECKSUM)
     try:
-        lines = path.with_name(path.name + CHECKSUM).read_text("utf-8").splitlines()
+        # Neither a pipe, which may never end, nor what is far too long.
+        if not listed.is_file() or listed.stat().st_size > MOST_LISTED:
+            return []
+        lines = listed.read_text("utf-8").splitlines()
     except (FileNotFoundError, UnicodeDecodeError):
         return []
     fields = (line.partition("  ") for line in lines)
