@@ -5,6 +5,7 @@ import importlib.metadata
 import io
 import logging
 import os
+import shutil
 import sys
 import tempfile
 from dataclasses import replace
@@ -75,7 +76,8 @@ def save_bento(checkpoint: Path, data: Path | None, runtime: str, name: str, sou
             raise ModelError(f"BentoML: {error}") from error
         except OSError as error:
             # Of several files that could not be copied, each has its own.
-            reason = error.strerror or error.args[0][0][-1]
+            several = isinstance(error, shutil.Error)
+            reason = error.args[0][0][-1] if several else error.strerror or error
             raise ModelError(
                 f"BENTOML_HOME ({os.environ.get('BENTOML_HOME', Path.home() / 'bentoml')}) or the "
                 f"folder of temporary files ({tempfile.gettempdir()}) cannot be written: {reason}"
