@@ -59,8 +59,7 @@ def choose(model: PackedModel, data: Path, runtime: str) -> PackedModel:
     candidates = tuple(gate.ranked(rows, SERVED)) if runtime == "auto" else ()
     chosen = candidates[0] if candidates else runtime
     say(f"runtime {chosen}" + ("; measured again where it is served" if candidates[1:] else ""))
-    if samples.labelled:
-        say(calibration.describe())
+    say(calibration.describe())
     return replace(
         model,
         runtime=chosen,
