@@ -111,6 +111,14 @@ def test_figures_are_those_of_the_answers() -> None:
     assert "2 of 3" in page.text
 
 
+def test_the_confusion_is_text_too() -> None:
+    """Labels of any script can be read beside their counts, whatever fonts the charts have."""
+    told = content(("ant", "\u8702"))
+    cells = "".join(f"<td>{count}</td>" for count in told.counts[1])
+
+    assert f'<tr><th scope="row">\u8702</th>{cells}</tr>' in render(told, CHARTS)
+
+
 def test_every_shown_picture_has_its_facts() -> None:
     """Each thumbnail has truth, answer, probability and file name, and its map beside it."""
     told = content(("ant", "bee", "moth"))
