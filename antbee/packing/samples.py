@@ -102,12 +102,12 @@ def find_split(model: PackedModel, data: Path, split: str) -> Split | None:
     else:
         found = leave_out(find_pictures(root), data, unreadable)
     refuse_empty(found)
-    if list(map(canonical, found.labels)) != list(map(canonical, model.labels)):
+    if set(map(canonical, found.labels)) != set(map(canonical, model.labels)):
         raise DataError(
             f"{data} has the labels {', '.join(found.labels)}, and the checkpoint "
             f"{', '.join(model.labels)}: name the folder that it was trained on with --data"
         )
-    return found
+    return found.respelt(model.labels)
 
 
 def describe_difference(model: PackedModel, data: Path) -> str | None:

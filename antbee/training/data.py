@@ -57,6 +57,15 @@ class Split:
             groups[self.labels[picture.label]].append(picture)
         return groups
 
+    def respelt(self, labels: Sequence[str]) -> "Split":
+        """Spell and sort the labels as those are, which are the same but for `canonical`."""
+        place = {canonical(label): index for index, label in enumerate(labels)}
+        pictures = [
+            Picture(one.path, place[canonical(self.labels[one.label])]) for one in self.pictures
+        ]
+        pictures.sort(key=lambda one: one.label)
+        return replace(self, labels=list(labels), pictures=pictures)
+
     def only(self, paths: Collection[Path]) -> "Split":
         """Leave out what is not among the paths."""
         return replace(self, pictures=[one for one in self.pictures if one.path in paths])
@@ -141,7 +150,8 @@ def reach_folder(path: Path) -> bool:
 def find_pictures(root: Path) -> Split:
     """Find the files in and below `root/<label>/`, hidden ones left aside.
 
-    Links are followed, and each real folder is entered once. A folder `TEST` is no label's.
+    Links are followed, and each real folder is entered once. A folder `TEST` beside label folders
+    that are yet to be divided is no label's.
 
     Raises:
         DataError: there are fewer than two label folders, a label cannot be spelt or is spelt in
@@ -153,10 +163,12 @@ def find_pictures(root: Path) -> Split:
         paths = sorted(path for path in root.iterdir() if not path.name.startswith("."))
     except OSError as error:
         raise DataError(f"{root} cannot be looked into: {error.strerror}") from error
-    tops = [path for path in paths if is_folder(path) and path.name != TEST]
+    # Only in train or val may a label be called so.
+    tested = () if root.name in ("train", *VAL) else (TEST,)
+    tops = [path for path in paths if is_folder(path) and path.name not in tested]
     labels = [path.name for path in tops]
     for label in labels:
-        if label.encode("utf-8", "replace") != os.fsencode(label):
+        if os.fsencode(label).decode("utf-8", "replace") != label:
             raise DataError(f"the label {root / label} has a name that is no UTF-8: rename it")
     if len(labels) < 2:  # noqa: PLR2004 - one label leaves nothing to tell apart
         raise DataError(
@@ -196,24 +208,17 @@ def canonical(label: str) -> str:
 def find_files(roots: Mapping[str, Path]) -> dict[str, Split]:
     """Find the files of each root, as `find_pictures` does; every label must be in each.
 
-    The labels are spelt and sorted as they are in the first.
+    The labels are spelt and sorted as they are in `train`.
     """
     found = {name: find_pictures(root) for name, root in roots.items()}
-    spelt = [{canonical(label): label for label in split.labels} for split in found.values()]
-    if odd := spelt[0].keys() ^ spelt[-1].keys():
+    names = [set(map(canonical, split.labels)) for split in found.values()]
+    if odd := names[0] ^ names[-1]:
         raise DataError(
             f"only one of {' and '.join(map(str, roots.values()))} has {', '.join(sorted(odd))}: "
             "every label needs pictures in both"
         )
-    labels = list(spelt[0].values())
-    place = {label: index for index, label in enumerate(spelt[0])}
-    for name, split in found.items():
-        pictures = [
-            Picture(one.path, place[canonical(split.labels[one.label])]) for one in split.pictures
-        ]
-        pictures.sort(key=lambda one: one.label)
-        found[name] = replace(split, labels=labels, pictures=pictures)
-    return found
+    labels = found["train"].labels
+    return {name: split.respelt(labels) for name, split in found.items()}
 
 
 def find_splits(

@@ -54,6 +54,19 @@ def test_unreadable_pictures_are_left_out(data: Path, capsys: pytest.CaptureFixt
     assert capsys.readouterr().err.count("left out") == 2
 
 
+def test_labels_are_the_model_s_however_they_are_spelt(tmp_path: Path) -> None:
+    """An accent of one's own is the same letter, and the order is the model's."""
+    for seed, label in enumerate(("z", "\xe9")):
+        (tmp_path / "val" / label).mkdir(parents=True)
+        (tmp_path / "val" / label / "1.jpg").write_bytes(encode(noise(8, 6, seed)))
+    model = PackedModel("resnet18", ("e\u0301", "z"), "onnx")
+
+    first, second = Validation(model, tmp_path)
+
+    assert (first[1], second[1]) == (0, 1)
+    assert np.array_equal(second[0], read_array((tmp_path / "val/z/1.jpg").read_bytes()))
+
+
 def test_no_more_than_asked_for(data: Path) -> None:
     """No more pictures are decoded than are wanted."""
     assert len(calibration_arrays(MODEL, data, 1)) == 1

@@ -180,6 +180,8 @@ def test_a_test_set_is_no_label(tmp_path: Path) -> None:
     fill(tmp_path, {"ant": 4, "bee": 4, "test/ant": 2, "test/bee": 2})
 
     assert check_pictures(tmp_path, 0.5).labels == ["ant", "bee"]
+    fill(tmp_path, {"train/control": 4, "train/test": 4})
+    assert check_pictures(tmp_path, 0.5).labels == ["control", "test"]
 
 
 def test_a_letter_may_be_spelt_in_two_ways(tmp_path: Path) -> None:
