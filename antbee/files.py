@@ -5,7 +5,7 @@ Knows nothing of what is in them.
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -82,11 +82,11 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def walk(top: Path, elsewhere: Iterable[Path] = ()) -> tuple[list[Path], list[OSError]]:
+def walk(top: Path, elsewhere: Set[object] = frozenset()) -> tuple[list[Path], list[OSError]]:
     """Find the files in and below a folder, each folder's own first, sorted, hidden ones left out.
 
     Links are followed. Each real folder is entered once; one that `top` lies in, or that is
-    `elsewhere`, is not, wherever a link to it is.
+    `elsewhere` by its `identity`, is not, wherever a link to it is.
 
     Returns:
         The files, what cannot be reached among them; and why a folder could not be listed.
@@ -94,12 +94,12 @@ def walk(top: Path, elsewhere: Iterable[Path] = ()) -> tuple[list[Path], list[OS
     files: list[Path] = []
     faults: list[OSError] = []
     left = [top]
-    entered = {_identity(path) for path in (*top.resolve().parents, *elsewhere)} - {_identity(top)}
+    entered = {*elsewhere, *map(identity, top.resolve().parents)} - {identity(top)}
     while left:
         folder = left.pop()
-        if (identity := _identity(folder)) in entered:
+        if identity(folder) in entered:
             continue
-        entered.add(identity)
+        entered.add(identity(folder))
         try:
             with os.scandir(folder) as entries:
                 names = sorted(one.name for one in entries if not one.name.startswith("."))
@@ -119,7 +119,8 @@ def is_folder(path: Path) -> bool:
     return False
 
 
-def _identity(path: Path) -> object:
+def identity(path: Path) -> object:
+    """Tell one real folder from another, whatever links lead to it."""
     with suppress(OSError):
         status = path.stat()
         return status.st_dev, status.st_ino

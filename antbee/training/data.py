@@ -17,7 +17,7 @@ from typing import Any, Final, TypeVar
 from antbee.ahead import open_pool, work_ahead
 from antbee.command import printable, progress_bar
 from antbee.errors import DataError
-from antbee.files import is_folder, sha256_of, walk
+from antbee.files import identity, is_folder, sha256_of, walk
 from antbee.images import is_picture
 from antbee.pictures.get import SOURCE, SPLITS, VAL
 
@@ -183,8 +183,9 @@ def find_pictures(root: Path) -> Split:
         )
     pictures: list[Picture] = []
     faults: dict[Path, str] = {}
+    elsewhere = set(map(identity, tops))
     for index, top in enumerate(tops):
-        files, closed = walk(top, tops)
+        files, closed = walk(top, elsewhere)
         pictures += [Picture(path, index) for path in files]
         faults |= {Path(str(error.filename)): str(error.strerror) for error in closed}
         if top in faults:

@@ -37,8 +37,8 @@ def make_folder(out: Path, arch: str) -> Path:
         out.mkdir(parents=True, exist_ok=True)
     except FileExistsError as error:
         raise CheckpointError(
-            f"{out} is a file, or a link to what is not there, as to a disk that is not mounted: "
-            "name another folder with --out"
+            f"{out} cannot be made: it is a file, or a link to what is not there, such as a disk "
+            "that is not mounted: name another folder with --out"
         ) from error
     except OSError as error:
         raise CheckpointError(f"{out} cannot be made: {error.strerror}") from error

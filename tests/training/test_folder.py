@@ -52,7 +52,9 @@ def test_a_folder_of_runs_that_is_none_is_not_waited_for(tmp_path: Path, kind: s
     out = tmp_path / "saved_models"
     out.symlink_to("/nowhere/runs") if kind == "link" else out.touch()
 
-    with pytest.raises(CheckpointError, match=r"saved_models is a file, or a link to what is not"):
+    with pytest.raises(
+        CheckpointError, match=r"saved_models cannot be made: it is a file, or a link"
+    ):
         make_folder(out, "resnet18")
 
 
