@@ -53,7 +53,6 @@ class Collector:
 @pytest.fixture(scope="module")
 def collector() -> Iterator[Collector]:
     """Receive traces over HTTP."""
-
     spans: list[Any] = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
