@@ -128,7 +128,7 @@ def test_mounted_applications(more: Server) -> None:
     url = f"{more.url}/mine/talk"
     socket: httpx_ws.WebSocketSession
     with httpx_ws.connect_ws(url, headers={**ALLOWED}) as socket:  # it adds headers to them
-        said = socket.receive_text()
+        said: str = socket.receive_text()
     with pytest.raises(httpx_ws.WebSocketUpgradeError), httpx_ws.connect_ws(url):
         pass
 
