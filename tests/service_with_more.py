@@ -75,7 +75,7 @@ class Desk:
 
 
 @bentoml.service(service_class=App, **CONFIG)
-class More(AntBeeClassifier.inner):
+class More(AntBeeClassifier.inner):  # type: ignore[name-defined]
     """The classifier, and methods of one's own."""
 
     desk = bentoml.depends(Desk)

@@ -5,7 +5,7 @@ import shutil
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
@@ -38,7 +38,7 @@ class Collector:
     """An OTLP receiver, which has the spans that came."""
 
     url: str
-    spans: list[Any] = field(default_factory=list)
+    spans: list[Any]
 
     def trace(self, trace: str, size: int) -> dict[str, Any]:
         """Wait for a trace of so many spans, by name."""
@@ -53,6 +53,7 @@ class Collector:
 @pytest.fixture(scope="module")
 def collector() -> Iterator[Collector]:
     """Receive traces over HTTP."""
+    spans: list[Any] = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -62,7 +63,7 @@ def collector() -> Iterator[Collector]:
             request = trace_service_pb2.ExportTraceServiceRequest.FromString(body)
             for resource in request.resource_spans:
                 for scope in resource.scope_spans:
-                    collector.spans.extend(scope.spans)
+                    spans.extend(scope.spans)
             self.send_response(200)
             self.end_headers()
 
@@ -70,10 +71,9 @@ def collector() -> Iterator[Collector]:
             """Say nothing."""
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as receiver:
-        collector = Collector(f"http://127.0.0.1:{receiver.server_port}")
         threading.Thread(target=receiver.serve_forever).start()
         try:
-            yield collector
+            yield Collector(f"http://127.0.0.1:{receiver.server_port}", spans)
         finally:
             receiver.shutdown()
 
@@ -126,8 +126,9 @@ def test_task_of_ones_own(more: Server) -> None:
 def test_mounted_applications(more: Server) -> None:
     """A mounted application answers below its path, web sockets too, to those with a key."""
     url = f"{more.url}/mine/talk"
+    socket: httpx_ws.WebSocketSession
     with httpx_ws.connect_ws(url, headers={**ALLOWED}) as socket:  # it adds headers to them
-        said = socket.receive_text()
+        said: str = socket.receive_text()
     with pytest.raises(httpx_ws.WebSocketUpgradeError), httpx_ws.connect_ws(url):
         pass
 

@@ -84,12 +84,12 @@ def test_dependency_in_process(service: ModuleType, picture: Path) -> None:
 def test_what_cannot_be_beside_our_routes_is_refused(service: ModuleType) -> None:
     """A route that is ours, a prefix, and a hook that we do not call are refused in words."""
 
-    class Taken(service.AntBeeClassifier.inner):  # type: ignore[name-defined,misc]
+    class Taken(service.AntBeeClassifier.inner):  # type: ignore[name-defined]
         @bentoml.api
         def model(self) -> str:
             return "mine"
 
-    class Measured(service.AntBeeClassifier.inner):  # type: ignore[name-defined,misc]
+    class Measured(service.AntBeeClassifier.inner):  # type: ignore[name-defined]
         def __metrics__(self, text: str) -> str:
             return text
 
@@ -105,11 +105,11 @@ def test_what_cannot_be_beside_our_routes_is_refused(service: ModuleType) -> Non
 def test_probes_of_ones_own_are_bentomls(service: ModuleType) -> None:
     """A service that says itself whether it is alive is asked, and so are its dependencies."""
 
-    class Dying(service.AntBeeClassifier.inner):  # type: ignore[name-defined,misc]
+    class Dying(service.AntBeeClassifier.inner):  # type: ignore[name-defined]
         def __is_alive__(self) -> bool:
             return False
 
-    class Depends(service.AntBeeClassifier.inner):  # type: ignore[name-defined,misc]
+    class Depends(service.AntBeeClassifier.inner):  # type: ignore[name-defined]
         other = bentoml.depends(service.AntBeeClassifier)
 
     left = [{route.path for route in service.bento_io.routes(service.App("x", inner=inner))}
