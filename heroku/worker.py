@@ -166,7 +166,12 @@ class Worker(gasgi.ASGIWorker):  # type: ignore[misc]  # gunicorn ships no types
     def init_process(self) -> None:
         """Serve, in a process of its own, until told to stop."""
         gasgi.ASGIProtocol = Connection  # the name by which the worker makes its connections
-        super().init_process()
+        try:
+            super().init_process()
+        except SystemExit as end:
+            # At 3 and 4 the master stops on the spot, and at a second worker's in the middle of its
+            # stopping. What becomes of 1, its settings say, once it has tidied up.
+            raise SystemExit(int(bool(end.code))) from end
 
     @property
     def alive(self) -> bool:

@@ -24,6 +24,7 @@ from antbee.errors import SettingsError
 
 PARENT: Final = "BENTOML_SERVE_PID"
 """The variable in which the parent tells its workers who it is."""
+FOLDER: Final = "antbee-metrics-"
 INTERVAL: Final = 0.2
 """Seconds between two looks at the parent."""
 GRACE: Final = 0.8
@@ -31,11 +32,14 @@ GRACE: Final = 0.8
 
 
 def keep_metrics_apart() -> None:
-    """Let BentoML keep the metrics of a server that this process starts where no other's are."""
-    memory = "/dev/shm"  # noqa: S108 - the name cannot be guessed
-    base = memory if os.access(memory, os.W_OK) else tempfile.gettempdir()
-    folder = Path(base, f"antbee-metrics-{uuid.uuid4().hex}")  # BentoML makes it when it serves
-    BentoMLContainer.prometheus_multiproc_dir.set(str(folder))
+    """Let BentoML keep the metrics of a server that this process starts where no other's are.
+
+    BentoML imports a bento's service twice, and has made the folder in between.
+    """
+    if not Path(BentoMLContainer.prometheus_multiproc_dir.get()).name.startswith(FOLDER):
+        memory = "/dev/shm"  # noqa: S108 - the name cannot be guessed
+        base = memory if os.access(memory, os.W_OK) else tempfile.gettempdir()
+        BentoMLContainer.prometheus_multiproc_dir.set(f"{base}/{FOLDER}{uuid.uuid4().hex}")
 
 
 def prepare_parent() -> None:
