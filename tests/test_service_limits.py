@@ -40,11 +40,12 @@ def test_limits(guarded: Server, jpeg: bytes) -> None:
 
 def test_overload_and_timeout(start_server: StartServer) -> None:
     """More than the queue holds get 429 at once; what takes too long gets 504; then all is well."""
-    slow = encode(noise(3000, 3000), "PNG")
+    slow, small = encode(noise(3000, 3000), "PNG"), encode(noise(64, 64))
     settings = {"ANTBEE_THREADS": "1", "ANTBEE_QUEUE": "2", "ANTBEE_TIMEOUT": "0.3"}
     with start_server(**settings) as server, ThreadPoolExecutor(12) as pool:
         answers = list(pool.map(lambda _: server.predict(slow), range(12)))
-        again = server.predict(encode(noise(64, 64)))
+        # The last of them may still be being decoded, though nobody waits for it.
+        well = any(server.predict(small).status_code == HTTPStatus.OK for _ in range(30))
     codes = {answer.status_code for answer in answers}
 
     assert {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.GATEWAY_TIMEOUT} <= codes
@@ -53,7 +54,7 @@ def test_overload_and_timeout(start_server: StartServer) -> None:
     late = next(answer for answer in answers if answer.status_code == 504)
     assert (refused.json()["error"]["code"], refused.headers["retry-after"]) == ("overloaded", "1")
     assert late.json()["error"]["code"] == "timeout"
-    assert again.status_code == HTTPStatus.OK
+    assert well
 
 
 @pytest.fixture(scope="module")

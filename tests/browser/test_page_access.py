@@ -28,7 +28,7 @@ def test_keyboard_alone_is_enough(page: Page, pictures: Paths) -> None:
     expect(page.locator(".verdict")).to_have_text("bee 98.2%")
     if page.get_by_role("button", name="Take a photo").is_visible():
         page.keyboard.press("Tab")
-    for name in ("Remove all", "Remove bee.jpg", "Heat map"):
+    for name in ("Save as CSV", "Remove all", "Remove bee.jpg", "Heat map"):
         page.keyboard.press("Tab")
         expect(page.locator(":focus")).to_have_accessible_name(name)
     page.keyboard.press("Space")

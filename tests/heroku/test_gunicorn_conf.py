@@ -92,6 +92,7 @@ def test_bad_number_of_workers_is_named(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_metrics_folder_is_for_several_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     """One worker needs none, several have one of their own, and one that somebody set stays."""
+    monkeypatch.setattr("antbee.machine.memory_limit", lambda: 4096 << 20)
     made = {}
     for workers, given in (
         ("1", None),
@@ -102,7 +103,7 @@ def test_metrics_folder_is_for_several_workers(monkeypatch: pytest.MonkeyPatch) 
         variables = {"WEB_CONCURRENCY": workers} | ({DIRECTORY: given} if given else {})
         monkeypatch.setattr("os.environ", variables)
         conf = runpy.run_path(str(CONF))
-        conf["when_ready"](None)
+        conf["when_ready"](SimpleNamespace(num_workers=int(workers)))
         made[workers, given] = variables.get(DIRECTORY)
         existed = Path(made[workers, given] or "").is_dir()
         conf["on_exit"](None)
