@@ -47,11 +47,12 @@ def noise(width: int, height: int, seed: int = 0) -> Image.Image:
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Keep on one core what shares its fixtures: a file's tests, the browser's, and any group's."""
+    """Keep on one core what shares its fixtures: servers, the browser, and a file's tests."""
     if item.get_closest_marker("xdist_group") is None:
-        folder = item.path.parent
-        shared = folder if folder.name == "browser" else item.path
-        item.add_marker(pytest.mark.xdist_group(str(shared.relative_to(REPOSITORY))))
+        group = item.path.parent if item.path.parent.name == "browser" else item.path
+        if "bentoml_home" in getattr(item, "fixturenames", ()):
+            group = REPOSITORY / "servers"
+        item.add_marker(pytest.mark.xdist_group(str(group.relative_to(REPOSITORY))))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -18,7 +18,6 @@ import pytest
 from tests.conftest import KEY, REPOSITORY, Server, StartServer
 
 pytestmark = [
-    pytest.mark.xdist_group("server"),
     # BentoML's, as it is imported.
     pytest.mark.filterwarnings("ignore:GitWildMatchPattern:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecatedSince211"),

@@ -12,8 +12,6 @@ import pytest
 
 from tests.conftest import KEY, LABELS, REPOSITORY, Server, encode, noise
 
-pytestmark = pytest.mark.xdist_group("server")
-
 EXAMPLES: Final = ("classify.py", "classify.mjs")
 PROGRAMS: Final = [
     program

@@ -26,8 +26,6 @@ from tests.conftest import (
     noise,
 )
 
-pytestmark = pytest.mark.xdist_group("server")
-
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 
 

@@ -11,8 +11,6 @@ from PIL import Image
 
 from tests.conftest import KEY, Server, StartServer, encode, noise
 
-pytestmark = pytest.mark.xdist_group("server")
-
 
 def test_two_files_are_too_many(server: Server, jpeg: bytes) -> None:
     """A form with two pictures is told that one is enough."""

@@ -15,8 +15,6 @@ import pytest
 from tests.conftest import LABELS, Server, encode, noise
 from tests.serving.bodies import form
 
-pytestmark = pytest.mark.xdist_group("server")
-
 PICTURE = encode(noise(64, 48))
 CODED = base64.b64encode(PICTURE).decode()
 FORM = "Content-Type: multipart/form-data; boundary=XX"

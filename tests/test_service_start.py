@@ -27,8 +27,6 @@ from tests.conftest import (
 )
 from tests.test_service_limits import counted
 
-pytestmark = pytest.mark.xdist_group("server")
-
 
 def test_gunicorn_serves_the_same(gunicorn_server: Server, server: Server, jpeg: bytes) -> None:
     """Under gunicorn several workers give BentoML's answers, and count together."""

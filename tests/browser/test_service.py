@@ -10,8 +10,6 @@ from playwright.sync_api import Browser, Page, expect
 from tests.browser.conftest import watched
 from tests.conftest import LABELS, Server
 
-pytestmark = pytest.mark.xdist_group("server")
-
 
 @pytest.fixture
 def service(browser: Browser, server: Server) -> Iterator[Page]:

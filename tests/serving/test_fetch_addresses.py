@@ -146,7 +146,6 @@ def test_names_are_looked_up_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     assert asked == [(f"{NAME}.", 443)]
 
 
-@pytest.mark.xdist_group("server")
 def test_a_server_that_fetches_reaches_nothing_inside(guarded: Server, trap: Trap) -> None:
     """A real server that may fetch refuses what is not public, with a message that says how."""
     hosts = ("127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]", "2130706433", "0x7f.1")

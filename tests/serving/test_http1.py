@@ -17,8 +17,6 @@ from starlette.types import ASGIApp
 from antbee.serving import http1
 from tests.conftest import Command, Server, StartServer, bentoml_serve, gunicorn
 
-pytestmark = pytest.mark.xdist_group("server")
-
 
 @pytest.fixture(params=["server", "gunicorn_server"])
 def either(request: pytest.FixtureRequest) -> Server:
