@@ -46,7 +46,9 @@ def test_errors_are_listed(page: Page) -> None:
     """Each status has its row, with the codes that come with it."""
     route = open_route(page)
 
-    expect(route.get_by_role("row", name="415 unsupported_encoding, unsupported_image")).to_be_visible()
+    expect(
+        route.get_by_role("row", name="415 unsupported_encoding, unsupported_image")
+    ).to_be_visible()
 
 
 @pytest.mark.parametrize("content_type", TYPES)

@@ -12,7 +12,9 @@ from urllib.parse import urlsplit
 import pytest
 import uvicorn
 from starlette.applications import Starlette
-from starlette.types import ASGIApp
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from antbee.serving import http1
 from tests.conftest import Command, Server, StartServer, bentoml_serve, gunicorn
@@ -175,6 +177,43 @@ def test_upload_that_was_answered_ends() -> None:
 
     assert received.startswith(b"HTTP/1.1 404")
     assert 0.9 < seconds < 3
+
+
+async def echo(scope: Scope, receive: Receive, send: Send) -> None:
+    """Read the request to its end, and answer with its headers."""
+    request = Request(scope, receive)
+    body = await request.body()
+    headers = [name.decode() for name, _ in scope["headers"]]
+    await JSONResponse([len(body), *headers])(scope, receive, send)
+
+
+def test_trailers_are_no_headers() -> None:
+    """What comes after the body never counts as sent before it, and the next request is whole."""
+    one = head("Transfer-Encoding: chunked", "X-A: 1") + b"1;x=y\r\nz\r\n0\r\nX-B: 2\r\n\r\n"
+    last = head("Connection: close", "X-C: 3", "Content-Length: 0")
+    received, _ = asyncio.run(until_closed(echo, one + last))
+
+    assert b'[1,"host","transfer-encoding","x-a"]' in received
+    assert received.endswith(b'[0,"host","connection","x-c","content-length"]')
+
+
+@pytest.mark.parametrize("begun", [b"0\r\nX-A: ", b"1;x=", b"0\r\n"], ids=["one", "chunk", "many"])
+def test_trailers_without_an_end(begun: bytes) -> None:
+    """Bytes that are neither headers nor body are counted, and refused when there are too many."""
+    sent = head("Transfer-Encoding: chunked") + begun
+    then = b"X-B: 2\r\n" * 4000 if begun.endswith(b"\n") else b"a" * 32000
+    received, _ = asyncio.run(until_closed(echo, sent, then))
+
+    assert parsed(received)[0] == 431
+
+
+def test_large_uploads_are_not_counted() -> None:
+    """A body in pieces, however long, and headers after headers, are below every limit of these."""
+    one = head("Content-Length: 200000", f"X-A: {40_000 * 'a'}") + 200_000 * b"z"
+    last = head("Connection: close", f"X-A: {40_000 * 'a'}", "Content-Length: 0")
+    received, _ = asyncio.run(until_closed(echo, one + one + last))
+
+    assert received.count(b"HTTP/1.1 200") == 3
 
 
 @pytest.mark.slow
