@@ -12,18 +12,21 @@ from typing import Any, Final
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from antbee.errors import NO_REQUEST
+
 PATIENCE: Final = 15.0
 """Seconds in which a request's headers must have come: all of them, from the first byte on, or from
 the connection's begin."""
 MAX_HEADERS: Final = 65_536
 """Bytes that may come before the headers end, or the next piece of the body or its end is there: of
 headers, but also of a chunk's extensions and of trailers."""
-_CODES: Final = {414: "uri_too_long", 431: "headers_too_large", 500: "internal_error"}
+_CODES: Final = {status: code for code, status in NO_REQUEST.items()}
 
 
 def refusal(status: int, message: str, *headers: str) -> bytes:
     """Write an answer to what is no request: our JSON object, and the connection ends."""
-    error = {"code": _CODES.get(status, "bad_request"), "message": message}
+    other = "bad_request" if status < HTTPStatus.INTERNAL_SERVER_ERROR else "internal_error"
+    error = {"code": _CODES.get(status, other), "message": message}
     body = json.dumps({"error": error}).encode()
     lines = (
         f"HTTP/1.1 {status} {HTTPStatus(status).phrase}",

@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from antbee.errors import NO_REQUEST, STATUS
 from antbee.serving import http1
 from tests.conftest import Command, Server, StartServer, bentoml_serve, gunicorn
 
@@ -98,6 +99,17 @@ def test_what_is_no_request_gets_our_error(either: Server, sent: bytes) -> None:
     status, content = parsed(exchange(either, sent))
 
     assert (status, content["error"]["code"]) == (400, "bad_request")
+
+
+@pytest.mark.parametrize("status", [400, 413, 414, 426, 431, 500, 501, 503])
+def test_refusals_have_codes_that_clients_know(status: int) -> None:
+    """Each status that a server may give by itself has the code that belongs to its kind."""
+    answered, content = parsed(http1.refusal(status, "no"))
+    code = content["error"]["code"]
+
+    assert answered == status
+    assert STATUS[code] // 100 == status // 100
+    assert status not in NO_REQUEST.values() or STATUS[code] == status
 
 
 def test_neither_is_a_proxy(either: Server) -> None:

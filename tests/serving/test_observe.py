@@ -87,7 +87,7 @@ def test_only_an_address_is_logged_as_the_client(
 ) -> None:
     """A proxy may be believed that hands on what its own client calls itself."""
 
-    async def send(_: Any) -> None:  # noqa: ANN401 - ASGI's
+    async def pass_by(*_: Any) -> Any:  # noqa: ANN401 - ASGI's
         pass
 
     scope: Any = {
@@ -98,6 +98,6 @@ def test_only_an_address_is_logged_as_the_client(
         "headers": [],
     }
     with caplog.at_level(logging.INFO, "antbee.access"):
-        asyncio.run(Telemetry(Response(), Metrics(), ())(scope, send, send))
+        asyncio.run(Telemetry(Response(), Metrics(), ())(scope, pass_by, pass_by))
 
     assert caplog.messages[0].startswith(f"{logged} GET ")
