@@ -19,6 +19,7 @@ from antbee.errors import RequestError
 from antbee.predictor import Prediction
 from antbee.serving.api import prefers_csv
 from antbee.serving.fetch import Downloader
+from antbee.serving.openapi import describe
 from antbee.serving.pool import Check
 from antbee.serving.settings import Settings
 from tests.conftest import LABELS, encode, noise
@@ -291,6 +292,19 @@ def test_address_is_a_name_in_csv(server: Server, url: str, name: str) -> None:
     answer = server.post("/v1/predict", content=body, headers={"Accept": "text/csv"})
 
     assert answer.text.splitlines()[1] == f"{name},,,,,,url_not_allowed"
+
+
+def test_described_examples_are_answered(server: Server) -> None:
+    """What the description of the API sends as a form or in JSON is a picture, the same one."""
+    described = describe("x:1", LABELS, SETTINGS)["paths"]["/predict"]["post"]["requestBody"]
+    form, sent = (
+        described["content"][f"application/{kind}"]["example"]
+        for kind in ("x-www-form-urlencoded", "json")
+    )
+    answers = [server.post("/predict", data=form), server.post("/predict", json=sent)]
+
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert answers[0].json() == answers[1].json()
 
 
 @pytest.mark.parametrize("path", ["/predict", "/v1/predict", "/explain"])
