@@ -10,7 +10,7 @@ import io
 import logging
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import bentoml
 from bentoml.models import BentoModel
@@ -65,7 +65,17 @@ def api() -> Api:
 
 
 class App(bentoml.Service[Any]):
-    """A BentoML service whose routes are answered by us."""
+    """A BentoML service whose routes are answered by us.
+
+    Attributes:
+        made: every one that this process has; the one that is served is among them.
+    """
+
+    made: ClassVar[list["App"]] = []
+
+    def __attrs_post_init__(self) -> None:
+        super().__attrs_post_init__()
+        self.made.append(self)
 
     def to_asgi(self, is_main: bool = True) -> Starlette:
         """Make the ASGI application; every server asks for it once.
@@ -91,9 +101,11 @@ class App(bentoml.Service[Any]):
         in_front = bento_io.take_middleware(self, theirs, traced=metrics.tracer is not None)
         return create_app(theirs, api, assets.routes, metrics, settings, routes, in_front)
 
-    def report(self) -> None:
+    @classmethod
+    def report(cls) -> None:
         """Say which part of BentoML's configuration has no effect."""
-        for line in bento_io.without_effect(self.name, CONFIG):
+        lines = (line for one in cls.made for line in bento_io.without_effect(one.name, CONFIG))
+        for line in dict.fromkeys(lines):
             say(line)
 
     @property
@@ -154,7 +166,8 @@ class AntBeeClassifier:
         with exit_on_error():
             check_runtime(model, settings.runtime)
             load_head(model)
-            bento_io.routes(AntBeeClassifier)
+            for service in App.made:
+                bento_io.routes(service)
             bento_io.tracer()
 
     @bentoml.on_deployment
@@ -163,7 +176,7 @@ class AntBeeClassifier:
         """Do what the parent of the workers has to, which only `bentoml serve` has."""
         with exit_on_error():
             prepare_parent()
-        AntBeeClassifier.report()  # type: ignore[attr-defined]  # BentoML's decorator hides it
+        App.report()
 
     @bentoml.on_shutdown
     def close(self) -> None:

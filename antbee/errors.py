@@ -7,7 +7,16 @@ that is not an `AntBeeError` is a bug of ours.
 
 from typing import Final
 
+NO_REQUEST: Final = {
+    "bad_request": 400,
+    "uri_too_long": 414,
+    "upgrade_required": 426,
+    "headers_too_large": 431,
+    "not_implemented": 501,
+}
+"""Codes of what is no request that could be answered: none of our routes ever gives one."""
 STATUS: Final = {
+    **NO_REQUEST,
     "empty_body": 400,
     "no_image": 400,
     "invalid_json": 400,

@@ -4,6 +4,7 @@ import ctypes
 import gc
 import os
 import re
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -17,6 +18,11 @@ _GROUPS: Final = (
     ),
 )
 """Where a container's limit and its use are: in version 2 of control groups, and in version 1."""
+_QUOTAS: Final = (
+    ("/sys/fs/cgroup", ("cpu.max",)),
+    ("/sys/fs/cgroup/cpu", ("cpu.cfs_quota_us", "cpu.cfs_period_us")),
+)
+"""Where its microseconds of CPU time are, and in how many of them it has those; likewise."""
 _OWN_GROUPS: Final = Path("/proc/self/cgroup")
 _TRIM_THRESHOLD: Final = -1
 _MMAP_THRESHOLD: Final = -3
@@ -40,9 +46,32 @@ PIXEL_BYTES: Final = 19
 """Room for a pixel of a larger one: twice what decoding it takes at most."""
 
 
+METRICS_FOLDER: Final = "antbee-metrics-"
+"""How a folder is called in which the processes of one server add up their metrics, up to a part
+that nobody can guess."""
+
+
 def cores() -> int:
-    """How many CPU cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """How many CPU cores this process may use: those that it may run on, or its container's quota.
+
+    Of a quota only whole cores count, and one at least.
+    """
+    system = os.cpu_count() or 1
+    found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else system
+    for group in _own_groups("cpu"):
+        for root, files in _QUOTAS:
+            with suppress(OSError, ValueError):  # "max" is no number, and -1 is no quota, either
+                texts = [Path(root, group, file).read_text() for file in files]
+                quota, period = map(int, " ".join(texts).split())
+                if quota > 0:
+                    found = min(found, max(1, quota // period))
+    return found
+
+
+def memory_folder() -> str:
+    """A folder for what is small and written often: in memory, or else for temporary files."""
+    memory = "/dev/shm"  # noqa: S108 - for names that cannot be guessed
+    return memory if os.access(memory, os.W_OK) else tempfile.gettempdir()
 
 
 def memory_limit() -> int:
@@ -70,7 +99,18 @@ def free_memory() -> int:
 
 
 def _containers() -> list[tuple[int, int]]:
-    """Limit and use, in bytes, of each control group with a limit that this process is in.
+    """Limit and use, in bytes, of each control group with a limit that this process is in."""
+    found = []
+    for group in _own_groups("memory"):
+        for limit, used in ((Path(limit), Path(used)) for limit, used in _GROUPS):
+            with suppress(OSError, ValueError):  # "max" is no number: there is no limit
+                numbers = [(file.parent / group / file.name).read_text() for file in (limit, used)]
+                found.append((int(numbers[0]), int(numbers[1])))
+    return found
+
+
+def _own_groups(controller: str) -> set[Path]:
+    """The control groups that this process is in, below where they are mounted.
 
     A container sees its own as the outermost; a service of systemd is further in.
     """
@@ -78,16 +118,10 @@ def _containers() -> list[tuple[int, int]]:
     with suppress(OSError):
         for line in _OWN_GROUPS.read_text().splitlines():
             _, controllers, path = line.split(":", 2)
-            if controllers in ("", "memory"):
+            if not controllers or controller in controllers.split(","):
                 own = Path(path.lstrip("/"))
                 inside |= {own, *own.parents}
-    found = []
-    for group in inside:
-        for limit, used in ((Path(limit), Path(used)) for limit, used in _GROUPS):
-            with suppress(OSError, ValueError):  # "max" is no number: there is no limit
-                numbers = [(file.parent / group / file.name).read_text() for file in (limit, used)]
-                found.append((int(numbers[0]), int(numbers[1])))
-    return found
+    return inside
 
 
 def workers_that_fit(megabytes: int, cores: int) -> int:

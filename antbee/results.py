@@ -18,11 +18,11 @@ from antbee.predictor import Prediction
 
 STDOUT: Final = "-"
 _FORMULA: Final = re.compile(
-    r"^(?=\s*[=+@\uff1d\uff0b\uff0d\uff20-]|[\t\r\n])|(?<=[;\t\r\n])(?=\s*[=+@-])"
+    r"^(?=\s*[=+@\uff1d\uff0b\uff0d\uff20-]|[\t\r\n])|(?<=[;\t\r\n])(?=[^\S\t\r\n]*[=+@-])"
 )
 """Where a cell begins that a spreadsheet may run (OWASP, CSV Injection): with a sign, also in full
 width, or with white space that it passes over. Some spreadsheets begin a cell at a semicolon or a
-tab as well."""
+tab as well: at the last of several, so that no run of them is read more than once."""
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ docker info >/dev/null 2>&1 || fail "docker does not answer: start the Docker en
 
 context=$(mktemp -d)
 trap 'rm -rf "$context"' EXIT
+trap 'exit 129' HUP
 trap 'exit 130' INT
 trap 'exit 143' TERM
 sh "$here/export.sh" "$tag" "$context/export" >/dev/null

@@ -48,6 +48,7 @@ finish() {
     rm -rf "$scratch"
 }
 trap finish EXIT
+trap 'exit 129' HUP
 trap 'exit 130' INT
 trap 'exit 143' TERM
 

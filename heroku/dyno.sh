@@ -27,6 +27,7 @@ finish() {
     [ -z "$group" ] || rmdir "$group"
 }
 trap finish EXIT
+trap 'exit 129' HUP
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
@@ -61,7 +62,7 @@ if ! "$@" true 2>/dev/null; then
     fi
 fi
 set -- "$@" env -i HOME="$scratch/app" PATH="$scratch/env/bin:/usr/local/bin:/usr/bin:/bin" \
-    LANG=en_US.UTF-8 PYTHONUNBUFFERED=true PYTHONPATH="$scratch/app" FORWARDED_ALLOW_IPS='*' \
+    DYNO=web.1 LANG=en_US.UTF-8 PYTHONUNBUFFERED=true PYTHONPATH="$scratch/app" FORWARDED_ALLOW_IPS='*' \
     GUNICORN_CMD_ARGS='--access-logfile -' WEB_CONCURRENCY="${WEB_CONCURRENCY:-2}" PORT="${PORT:-5000}"
 
 # What the server will see, whatever was asked for above.

@@ -16,12 +16,15 @@ from typing import Any
 # gunicorn puts the working folder, which has the bento's own antbee, on the path after this file.
 sys.path[:0] = [str(Path.cwd()), str(Path(__file__).parent)]
 
-from antbee.machine import MB, cores, limits_of_worker, memory_limit, workers_that_fit  # noqa: E402 - likewise
-
-
-def in_memory() -> str | None:
-    """A folder that is no disk, where there is one."""
-    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - names are random
+from antbee.machine import (  # noqa: E402 - likewise
+    MB,
+    METRICS_FOLDER,
+    cores,
+    limits_of_worker,
+    memory_folder,
+    memory_limit,
+    workers_that_fit,
+)
 
 
 def has_ipv6() -> bool:
@@ -62,15 +65,15 @@ def when_ready(arbiter: Any) -> None:  # noqa: ANN401 - gunicorn ships no types
     """
     # GUNICORN_CMD_ARGS has had the last word.
     arbiter.num_workers = that_fit(arbiter.num_workers)
-    if ours(os.environ.get(METRICS, FOLDER)):
+    if ours(os.environ.get(METRICS, METRICS_FOLDER)):
         os.environ.pop(METRICS, None)
         if arbiter.num_workers > 1:
-            os.environ[METRICS] = tempfile.mkdtemp(prefix=FOLDER, dir=in_memory())
+            os.environ[METRICS] = tempfile.mkdtemp(prefix=METRICS_FOLDER, dir=memory_folder())
 
 
 def ours(folder: str) -> bool:
     """Whether the metrics' folder is none that somebody has chosen."""
-    return Path(folder).name.startswith(FOLDER)
+    return Path(folder).name.startswith(METRICS_FOLDER)
 
 
 def child_exit(server: Any, worker: Any) -> None:  # noqa: ANN401 - likewise
@@ -103,7 +106,6 @@ def on_exit(_: Any) -> None:  # noqa: ANN401 - likewise
 
 
 METRICS = "PROMETHEUS_MULTIPROC_DIR"
-FOLDER = "antbee-metrics-"
 memory = memory_limit() // MB
 count = os.environ.get("WEB_CONCURRENCY", str(workers_that_fit(memory, cores())))
 if not (count.isascii() and count.isdigit() and int(count)):
@@ -114,8 +116,10 @@ for name, value in limits_of_worker(memory, workers, cores()).items():
     os.environ.setdefault(name, value)
 if "DYNO" in os.environ:
     # Only the router reaches a dyno, from a private address; the one that it adds is the client's.
+    # The buildpack for Python says "*", which would believe what the client has put before that.
     private = "127.0.0.1,::1,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16"
-    forwarded_allow_ips = os.environ.setdefault("FORWARDED_ALLOW_IPS", private)
+    given = os.environ.get("FORWARDED_ALLOW_IPS", "*")
+    forwarded_allow_ips = os.environ["FORWARDED_ALLOW_IPS"] = private if given == "*" else given
 # Whatever was accepted is answered before `graceful_timeout`.
 os.environ.setdefault("ANTBEE_TIMEOUT", "22")
 
@@ -136,7 +140,7 @@ timeout = 30
 # its clients waiting for some seconds, though it drops none.
 max_requests = 0
 # The heartbeat's file: on a disk, a slow write would look like a worker that hangs.
-worker_tmp_dir = in_memory()
+worker_tmp_dir = memory_folder()
 # The service writes a line a request itself, with the request's id.
 accesslog = None
 errorlog = "-"

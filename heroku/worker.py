@@ -19,11 +19,8 @@ from gunicorn.asgi.protocol import ASGIProtocol
 from gunicorn.workers import gasgi
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from antbee.serving.http1 import refusal
+from antbee.serving.http1 import PATIENCE, refusal
 
-PATIENCE: Final = 15.0
-"""Seconds in which a request's headers must have come: all of them, from the first byte on, or from
-the connection's begin."""
 NOTICE: Final = 1.0
 """Seconds for which a worker that is to stop goes on as before, but for telling each client not to
 come back. A connection that was promised to be kept is not closed in the moment after, and the

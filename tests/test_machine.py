@@ -13,6 +13,7 @@ from antbee.machine import (
     PIXEL_BYTES,
     SMALL_MB,
     WORKER_MB,
+    cores,
     free_memory,
     limits_of_worker,
     memory_limit,
@@ -67,6 +68,41 @@ def test_memory_is_that_of_every_group_around_it(
         (root / group / "used").write_text("300")
 
     assert (memory_limit(), free_memory()) == (900, 600)
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"two/cpu.max": "200000 100000\n"}, 2),
+        ({"two/cpu.max": "max 100000\n"}, 4),
+        ({"two/slice/service/cpu.max": "max 100000", "two/slice/cpu.max": "399999 100000"}, 3),
+        ({"two/slice/service/cpu.max": "50000 100000"}, 1),
+        ({"two/cpu.max": "900000 100000"}, 4),
+        ({"two/another/cpu.max": "100000 100000"}, 4),
+        (
+            {"one/of/one/cpu.cfs_quota_us": "200000\n", "one/of/one/cpu.cfs_period_us": "100000\n"},
+            2,
+        ),
+        ({"one/cpu.cfs_quota_us": "-1\n", "one/cpu.cfs_period_us": "100000\n"}, 4),
+        ({}, 4),
+    ],
+    ids=["quota", "max", "parent", "half", "more", "another", "version-1", "none-1", "nothing"],
+)
+def test_cores_are_the_containers(
+    files: dict[str, str], expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A quota of CPU time counts, in either version and in every group around, in whole cores."""
+    own = tmp_path / "own"
+    own.write_text("4:memory:/another\n3:cpu,cpuacct:/of/one\n0::/slice/service\n")
+    monkeypatch.setattr(machine, "_OWN_GROUPS", own)
+    v1 = (f"{tmp_path}/one", ("cpu.cfs_quota_us", "cpu.cfs_period_us"))
+    monkeypatch.setattr(machine, "_QUOTAS", [(f"{tmp_path}/two", ("cpu.max",)), v1])
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(4), raising=False)
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+
+    assert cores() == expected
 
 
 @pytest.mark.parametrize(

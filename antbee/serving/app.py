@@ -34,7 +34,7 @@ KEYLESS: Final = PROBES | {"/ping"}
 """Paths that machines ask without a key: they tell nothing but that the server is there."""
 BEARER: Final = b"bearer "
 POLICY_VIOLATION: Final = 1008
-PATIENCE: Final = 10.0
+DRAIN_SECONDS: Final = 10.0
 """Seconds that the rest of an upload may take once it has been answered."""
 
 
@@ -268,7 +268,7 @@ class Drain:
             await send({**message, "more_body": True})
             read = 0
             with suppress(TimeoutError):
-                async with asyncio.timeout(PATIENCE):
+                async with asyncio.timeout(DRAIN_SECONDS):
                     while read <= self.limit and (part := await receive()).get("more_body"):
                         read += len(part["body"])
             await send({"type": "http.response.body", "body": b""})

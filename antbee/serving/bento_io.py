@@ -24,6 +24,7 @@ from typing_extensions import TypedDict
 
 from antbee.command import say
 from antbee.errors import RequestError, SettingsError
+from antbee.serving import assets
 from antbee.serving.app import ROUTES
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def bentoml_errors() -> Iterator[None]:
 def tracing_config(environment: Mapping[str, str] = os.environ) -> dict[str, Any]:
     """Return BentoML's configuration of traces for what OpenTelemetry's own variables say."""
     # What machines ask every few seconds is no news.
-    config: dict[str, Any] = {"excluded_urls": "/livez,/readyz,/healthz,/health,/metrics"}
+    config: dict[str, Any] = {"excluded_urls": "/livez$,/readyz$,/healthz$,/health$,/metrics$"}
     if environment.get(OTLP):
         grpc = environment.get("OTEL_EXPORTER_OTLP_PROTOCOL") == "grpc"
         # The exporter reads the rest from the environment itself.
@@ -138,7 +139,7 @@ def routes(service: bentoml.Service[Any]) -> list[Route]:
     if hasattr(service.inner, "__metrics__"):
         how = "prometheus_client's metrics appear in it by themselves"
         raise SettingsError(f"__metrics__ has no effect on antbee's /metrics; {how}")
-    taken = {route.path for route in ROUTES}
+    taken = {route.path for route in (*ROUTES, *assets.routes)}
     for name, method in service.apis.items():
         if method.route in taken and name not in OURS:
             raise SettingsError(f"{name} has the route {method.route}, antbee's own: name another")
@@ -191,5 +192,6 @@ def app(bento: str = ".") -> ASGIApp:
     except (BentoMLException, ImportError) as error:
         say(f"error: {error}")
         raise SystemExit(NO_APP) from error
-    service.report()
+    if hasattr(service, "report"):  # whatever BentoML can serve, this can
+        service.report()
     return asgi

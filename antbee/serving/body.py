@@ -28,6 +28,8 @@ MOST_PARTS: Final = 2000
 """Parts that a form is read with, so that they can be counted; with more it is not read."""
 MOST_HEADERS: Final = 8192
 """Bytes of one part's headers."""
+MOST_NAME: Final = 1000
+"""Characters of an address that its picture is called by."""
 _HOW: Final = 'send the picture\'s bytes, a multipart file, or JSON {"data": "<base64>"}'
 _HOW_MANY: Final = (
     'send a form with files, or JSON {"images": [{"data": "<base64>"}, …]}; /predict takes one '
@@ -391,7 +393,10 @@ def _from_text(text: str) -> Base64Picture | LinkedPicture | None:
 
 
 def _named(source: Base64Picture | LinkedPicture) -> Sent:
-    return Sent(source, source.url if isinstance(source, LinkedPicture) else "")
+    if not isinstance(source, LinkedPicture):
+        return Sent(source)
+    # JSON can spell half of a character, which no answer can carry.
+    return Sent(source, source.url[:MOST_NAME].encode("utf-8", "backslashreplace").decode())
 
 
 def _parse_json(body: bytes, how: str) -> Any:  # noqa: ANN401 - whatever JSON holds

@@ -12,17 +12,21 @@ from typing import Any, Final
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from antbee.errors import NO_REQUEST
+
 PATIENCE: Final = 15.0
 """Seconds in which a request's headers must have come: all of them, from the first byte on, or from
 the connection's begin."""
 MAX_HEADERS: Final = 65_536
-"""Bytes of headers, as they come in pieces."""
-_CODES: Final = {414: "uri_too_long", 431: "headers_too_large", 500: "internal_error"}
+"""Bytes that may come before the headers end, or the next piece of the body or its end is there: of
+headers, but also of a chunk's extensions and of trailers."""
+_CODES: Final = {status: code for code, status in NO_REQUEST.items()}
 
 
 def refusal(status: int, message: str, *headers: str) -> bytes:
     """Write an answer to what is no request: our JSON object, and the connection ends."""
-    error = {"code": _CODES.get(status, "bad_request"), "message": message}
+    other = "bad_request" if status < HTTPStatus.INTERNAL_SERVER_ERROR else "internal_error"
+    error = {"code": _CODES.get(status, other), "message": message}
     body = json.dumps({"error": error}).encode()
     lines = (
         f"HTTP/1.1 {status} {HTTPStatus(status).phrase}",
@@ -41,6 +45,7 @@ class Connection(HttpToolsProtocol):
         """Begin, and give the client `PATIENCE` seconds for its first request."""
         super().connection_made(transport)
         self._deadline: TimerHandle | None = None
+        self._received = 0
         self._expect_headers()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -53,7 +58,7 @@ class Connection(HttpToolsProtocol):
 
         Those of an upload that has been answered keep no connection open longer than none would.
         """
-        expected = self._deadline
+        self._received += len(data)
         try:
             self.parser.feed_data(data)
         except HttpParserError:
@@ -64,10 +69,8 @@ class Connection(HttpToolsProtocol):
                 self.handle_websocket_upgrade()
             else:
                 self._parse_without_offer(data[offer.args[0] :])
-        if expected is not None and expected is self._deadline:
-            self._received += len(data)
-            if self._received > MAX_HEADERS:
-                self._refuse(431, f"a request's headers may have {MAX_HEADERS} bytes")
+        if self._received > MAX_HEADERS and not self.transport.is_closing():
+            self._refuse(431, f"a request's headers, or trailers, may have {MAX_HEADERS} bytes")
 
     def on_message_begin(self) -> None:
         """Start the `PATIENCE` of a request."""
@@ -80,11 +83,20 @@ class Connection(HttpToolsProtocol):
         """Begin to answer, unless the request has to be parsed again."""
         if not self._is_ignored():
             self._headers_came()
+            self._received = 0
             super().on_headers_complete()
+            if not self.parser.should_upgrade():
+                self.headers = []  # for trailers, which nobody reads
+
+    def on_body(self, body: bytes) -> None:
+        """Take a piece of the body."""
+        self._received = 0
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         """Note the body's end; where an upgrade is offered, the parser has not looked for it."""
         if not self._is_ignored():
+            self._received = 0
             super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
@@ -116,7 +128,6 @@ class Connection(HttpToolsProtocol):
         self.transport.close()
 
     def _expect_headers(self) -> None:
-        self._received = 0
         self._deadline = self.loop.call_later(PATIENCE, self._end)
 
     def _headers_came(self) -> None:

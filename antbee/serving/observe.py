@@ -53,6 +53,8 @@ OTHER: Final = "other"
 """The metrics' name for every path that is not ours."""
 _ID: Final = b"x-request-id"
 _SANE_ID: Final = re.compile(rb"[\w.:/+=-]{1,128}")
+_ADDRESS: Final = re.compile(r"[0-9A-Fa-f.:]{2,45}(?:%\w{1,15})?", re.ASCII)
+"""What a client's address looks like; a proxy that is believed may hand on anything else."""
 
 log = logging.getLogger("antbee.access")
 
@@ -221,8 +223,9 @@ class Telemetry:
             path = scope["path"] if scope["path"] in self.paths else OTHER
             self.metrics.answered(path, status, seconds)
             if path not in QUIET:
+                client = (scope["client"] or ("",))[0]
                 fields = {
-                    "client": (scope["client"] or ("-",))[0],
+                    "client": client if _ADDRESS.fullmatch(client) else "-",
                     "method": scope["method"],
                     # As it came: still percent-encoded, so that no address can forge a line.
                     "path": scope.get("raw_path", b"-").decode("latin-1"),

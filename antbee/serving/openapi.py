@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import yaml
 
-from antbee.errors import STATUS
+from antbee.errors import NO_REQUEST, STATUS
 from antbee.serving.settings import Settings
 
 FILE: Final = Path(__file__).with_name("openapi.yaml")
@@ -19,7 +19,8 @@ def describe(model: str, labels: Sequence[str], settings: Settings) -> dict[str,
     """Describe the API of a server with these settings; `model` is what answers, `name:version`."""
     codes: dict[str, list[str]] = {}
     for code, status in STATUS.items():
-        codes.setdefault(f"codes_{status}", []).append(code)
+        if code not in NO_REQUEST:
+            codes.setdefault(f"codes_{status}", []).append(code)
     values = {
         "model": model,
         "labels": list(labels),

@@ -9,7 +9,6 @@ import os
 import shutil
 import signal
 import socket
-import tempfile
 import threading
 import time
 import uuid
@@ -21,10 +20,10 @@ from bentoml._internal.configuration.containers import BentoMLContainer
 from bentoml._internal.context import server_context
 
 from antbee.errors import SettingsError
+from antbee.machine import METRICS_FOLDER, memory_folder
 
 PARENT: Final = "BENTOML_SERVE_PID"
 """The variable in which the parent tells its workers who it is."""
-FOLDER: Final = "antbee-metrics-"
 INTERVAL: Final = 0.2
 """Seconds between two looks at the parent."""
 GRACE: Final = 0.8
@@ -36,14 +35,15 @@ def keep_metrics_apart() -> None:
 
     BentoML imports a bento's service twice, and has made the folder in between.
     """
-    if not Path(BentoMLContainer.prometheus_multiproc_dir.get()).name.startswith(FOLDER):
-        memory = "/dev/shm"  # noqa: S108 - the name cannot be guessed
-        base = memory if os.access(memory, os.W_OK) else tempfile.gettempdir()
-        BentoMLContainer.prometheus_multiproc_dir.set(f"{base}/{FOLDER}{uuid.uuid4().hex}")
+    if not Path(BentoMLContainer.prometheus_multiproc_dir.get()).name.startswith(METRICS_FOLDER):
+        folder = f"{memory_folder()}/{METRICS_FOLDER}{uuid.uuid4().hex}"
+        BentoMLContainer.prometheus_multiproc_dir.set(folder)
+        # Workers are told this name, and do not get here. A start may fail before there are any.
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
 
 
 def prepare_parent() -> None:
-    """Before its workers start: look whether the port is free, and leave nothing behind.
+    """Before its workers start: look whether the port is free, and tell them who their parent is.
 
     Raises:
         SettingsError: the address cannot be had.
@@ -52,8 +52,6 @@ def prepare_parent() -> None:
     if command is not None and "port" in command.params:  # not for a program's `bentoml.serve`
         host = command.params["host"] or BentoMLContainer.http.host.get()
         check_address(host, command.params["port"] or BentoMLContainer.http.port.get())
-    folder = BentoMLContainer.prometheus_multiproc_dir.get()
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     os.environ[PARENT] = str(os.getpid())
 
 

@@ -14,7 +14,7 @@ from tests.browser.stub import MODEL, Stub
 PREDICT = "post-predict"
 TYPES = (
     "image/jpeg", "image/png", "image/webp", "image/gif", "image/bmp", "application/octet-stream",
-    "multipart/form-data", "application/json",
+    "multipart/form-data", "application/x-www-form-urlencoded", "application/json",
 )  # fmt: skip
 
 

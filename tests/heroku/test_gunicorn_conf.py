@@ -1,5 +1,6 @@
 """What gunicorn.conf.py makes of a machine."""
 
+import asyncio
 import runpy
 import sys
 from pathlib import Path
@@ -7,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from antbee.machine import MB, cores, limits_of_worker, memory_limit, workers_that_fit
 from antbee.serving.observe import DIRECTORY
@@ -44,6 +46,36 @@ def test_environment_wins(monkeypatch: pytest.MonkeyPatch) -> None:
     assert conf["workers"] == 3
     assert given["ANTBEE_TIMEOUT"] == "7"
     assert all(address.endswith(":1234") for address in conf["bind"])
+
+
+@pytest.mark.parametrize(
+    ("variables", "client"),
+    [
+        ({"FORWARDED_ALLOW_IPS": "*"}, "203.0.113.7"),  # as Heroku's buildpack sets it
+        ({}, "203.0.113.7"),
+        ({"FORWARDED_ALLOW_IPS": "10.9.9.9"}, "10.1.1.1"),  # as somebody wants it
+    ],
+)
+def test_on_a_dyno_only_the_router_is_believed(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], client: str
+) -> None:
+    """What a client writes into X-Forwarded-For itself is not taken for its address."""
+    given = {"DYNO": "web.1", **variables}
+    monkeypatch.setattr("os.environ", given)
+    conf = runpy.run_path(str(CONF))
+    seen = []
+
+    async def application(scope: Any, *_: Any) -> None:  # noqa: ANN401 - ASGI's
+        seen.append(scope["client"][0])
+
+    trusted = conf["forwarded_allow_ips"]
+    behind = ProxyHeadersMiddleware(application, trusted_hosts=trusted)
+    headers = [(b"x-forwarded-for", b"198.51.100.1, 203.0.113.7")]
+    scope: Any = {"type": "http", "client": ("10.1.1.1", 1), "headers": headers}
+    asyncio.run(behind(scope, None, None))  # type: ignore[arg-type]  # it is only passed on
+
+    assert seen == [client]
+    assert given["FORWARDED_ALLOW_IPS"] == trusted
 
 
 def test_no_more_workers_than_the_memory_holds(

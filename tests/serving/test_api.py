@@ -18,6 +18,8 @@ from antbee.calibration import Calibration
 from antbee.errors import RequestError
 from antbee.predictor import Prediction
 from antbee.serving.api import prefers_csv
+from antbee.serving.fetch import Downloader
+from antbee.serving.openapi import describe
 from antbee.serving.pool import Check
 from antbee.serving.settings import Settings
 from tests.conftest import LABELS, encode, noise
@@ -277,6 +279,53 @@ def test_table_of_many(server: Server, jpeg: bytes) -> None:
     assert others == ["https://a.example/b,,,,,,url_not_allowed", "3,,,,,,invalid_json", ""]
     refused = server.post("/v1/predict", json=images(), headers={"Accept": "text/csv"})
     assert refused.json()["error"]["code"] == "no_image"
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [(r"https://a/\ud800", r"https://a/\ud800"), ("x" * 5000, "x" * 1000)],
+    ids=["half", "long"],
+)
+def test_address_is_a_name_in_csv(server: Server, url: str, name: str) -> None:
+    """Half of a character is spelt out, and of an endless address its begin is shown."""
+    body = f'{{"images": [{{"url": "{url}"}}]}}'
+    answer = server.post("/v1/predict", content=body, headers={"Accept": "text/csv"})
+
+    assert answer.text.splitlines()[1] == f"{name},,,,,,url_not_allowed"
+
+
+def test_described_examples_are_answered(server: Server) -> None:
+    """What the description of the API sends as a form or in JSON is a picture, the same one."""
+    described = describe("x:1", LABELS, SETTINGS)["paths"]["/predict"]["post"]["requestBody"]
+    form, sent = (
+        described["content"][f"application/{kind}"]["example"]
+        for kind in ("x-www-form-urlencoded", "json")
+    )
+    answers = [server.post("/predict", data=form), server.post("/predict", json=sent)]
+
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert answers[0].json() == answers[1].json()
+
+
+@pytest.mark.parametrize("path", ["/predict", "/v1/predict", "/explain"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        r'{"url": "https://a.example/\ud800"}',
+        r'{"data": "\ud800"}',
+        r'{"\ud800": ""}',
+        r'"https://a.example/\ud800"',
+        r'"data:\ud800,\udfff"',
+    ],
+)
+def test_half_a_character_is_the_clients_mistake(packed: PackedModel, path: str, body: str) -> None:
+    """JSON can spell what UTF-8 cannot carry; it is refused wherever it stands."""
+    body = f'{{"images": [{body}]}}' if path == "/v1/predict" else body
+    fetch = Downloader(1, 1, 1000).fetch
+    answer = Server(packed, SETTINGS, fetch).post(path, content=body)
+
+    assert answer.status_code == (200 if path == "/v1/predict" else 400)
+    assert "error" in answer.text
 
 
 def test_addresses_are_refused_one_by_one(server: Server, jpeg: bytes) -> None:

@@ -80,7 +80,7 @@ def test_client_that_left_is_not_waited_for() -> None:
 
 def test_client_that_stops_sending_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """An upload that stands still ends the exchange after a while."""
-    monkeypatch.setattr("antbee.serving.app.PATIENCE", 0.05)
+    monkeypatch.setattr("antbee.serving.app.DRAIN_SECONDS", 0.05)
 
     assert exchange(refuse, [part(10, more=True)]) == ["part b'no'", "read 10", "end b''"]
 

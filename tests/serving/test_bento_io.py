@@ -1,5 +1,7 @@
 """The service in this process, as a unit test or another service has it."""
 
+import atexit
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,9 +12,12 @@ import bentoml
 import pytest
 from bentoml._internal.configuration.containers import BentoMLContainer
 from bentoml._internal.models import ModelStore
+from opentelemetry.util.http import parse_excluded_urls
 
 from antbee.artifact import PackedModel
 from antbee.errors import SettingsError
+from antbee.machine import METRICS_FOLDER
+from antbee.serving import process
 from antbee.serving.classifier import Classifier
 from antbee.serving.observe import Metrics
 from antbee.serving.settings import Settings
@@ -81,8 +86,46 @@ def test_dependency_in_process(service: ModuleType, picture: Path) -> None:
     assert named["model"] == str(service.packed.tag)
 
 
-def test_what_cannot_be_beside_our_routes_is_refused(service: ModuleType) -> None:
+def test_every_service_is_checked_before_the_workers_start(
+    service: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What would end each worker ends their parent, whichever of our services is served."""
+    monkeypatch.setattr(service.App, "made", [service.AntBeeClassifier])
+
+    class Taken(service.AntBeeClassifier.inner):  # type: ignore[name-defined]
+        @bentoml.api
+        def model(self) -> str:
+            return "mine"
+
+    Taken.check()
+    service.App("x", inner=Taken)
+    with pytest.raises(SystemExit, match="1"):
+        Taken.check()
+
+    assert capsys.readouterr().err.startswith("error: model has the route /model")
+
+
+def test_metrics_folder_goes_however_the_start_ends(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """BentoML makes the folder before the first check: whoever names it removes it."""
+    registered: list[Any] = []
+    monkeypatch.setattr(atexit, "register", lambda *given, **_: registered.append(given))
+    with BentoMLContainer.prometheus_multiproc_dir.patch(str(tmp_path)):
+        process.keep_metrics_apart()
+        process.keep_metrics_apart()  # as a bento's service is imported again
+        folder = BentoMLContainer.prometheus_multiproc_dir.get()
+    with BentoMLContainer.prometheus_multiproc_dir.patch(f"/x/{METRICS_FOLDER}of-the-parent"):
+        process.keep_metrics_apart()
+
+    assert registered == [(shutil.rmtree, folder)]
+
+
+def test_what_cannot_be_beside_our_routes_is_refused(
+    service: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A route that is ours, a prefix, and a hook that we do not call are refused in words."""
+    monkeypatch.setattr(service.App, "made", [])
 
     class Taken(service.AntBeeClassifier.inner):  # type: ignore[name-defined]
         @bentoml.api
@@ -93,7 +136,13 @@ def test_what_cannot_be_beside_our_routes_is_refused(service: ModuleType) -> Non
         def __metrics__(self, text: str) -> str:
             return text
 
+    class Page(service.AntBeeClassifier.inner):  # type: ignore[name-defined]
+        @bentoml.api(route="/docs")
+        def handbook(self) -> str:
+            return "mine"
+
     for made, reason in (
+        (service.App("x", inner=Page), "handbook has the route /docs, antbee's own"),
         (service.App("x", inner=Taken), "model has the route /model, antbee's own"),
         (service.App("x", inner=Measured), "__metrics__ has no effect on antbee's /metrics"),
         (service.App("x", inner=Taken.__base__, path_prefix="/v2"), "path_prefix moves none"),
@@ -163,6 +212,8 @@ def test_traces_are_off_until_there_is_an_exporter(service: ModuleType) -> None:
     )
     grpc = service.bento_io.tracing_config({name: "http://x:4317", protocol: "grpc"})
 
+    excluded = parse_excluded_urls(usual["excluded_urls"])
+    assert [excluded.url_disabled(f"http://x/{path}") for path in ("livez", "healthy")] == [1, 0]
     assert "exporter_type" not in usual
     assert (told["exporter_type"], told["sample_rate"]) == ("otlp", 1.0)
     assert (told["otlp"], grpc["otlp"]) == ({"protocol": "http"}, {"protocol": "grpc"})

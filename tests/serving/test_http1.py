@@ -12,8 +12,11 @@ from urllib.parse import urlsplit
 import pytest
 import uvicorn
 from starlette.applications import Starlette
-from starlette.types import ASGIApp
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from antbee.errors import NO_REQUEST, STATUS
 from antbee.serving import http1
 from tests.conftest import Command, Server, StartServer, bentoml_serve, gunicorn
 
@@ -96,6 +99,17 @@ def test_what_is_no_request_gets_our_error(either: Server, sent: bytes) -> None:
     assert (status, content["error"]["code"]) == (400, "bad_request")
 
 
+@pytest.mark.parametrize("status", [400, 413, 414, 426, 431, 500, 501, 503])
+def test_refusals_have_codes_that_clients_know(status: int) -> None:
+    """Each status that a server may give by itself has the code that belongs to its kind."""
+    answered, content = parsed(http1.refusal(status, "no"))
+    code = content["error"]["code"]
+
+    assert answered == status
+    assert STATUS[code] // 100 == status // 100
+    assert status not in NO_REQUEST.values() or STATUS[code] == status
+
+
 def test_neither_is_a_proxy(either: Server) -> None:
     """A tunnel is refused, in JSON."""
     connect = head("Connection: close", method="CONNECT", target="x:443")
@@ -173,6 +187,43 @@ def test_upload_that_was_answered_ends() -> None:
 
     assert received.startswith(b"HTTP/1.1 404")
     assert 0.9 < seconds < 3
+
+
+async def echo(scope: Scope, receive: Receive, send: Send) -> None:
+    """Read the request to its end, and answer with its headers."""
+    request = Request(scope, receive)
+    body = await request.body()
+    headers = [name.decode() for name, _ in scope["headers"]]
+    await JSONResponse([len(body), *headers])(scope, receive, send)
+
+
+def test_trailers_are_no_headers() -> None:
+    """What comes after the body never counts as sent before it, and the next request is whole."""
+    one = head("Transfer-Encoding: chunked", "X-A: 1") + b"1;x=y\r\nz\r\n0\r\nX-B: 2\r\n\r\n"
+    last = head("Connection: close", "X-C: 3", "Content-Length: 0")
+    received, _ = asyncio.run(until_closed(echo, one + last))
+
+    assert b'[1,"host","transfer-encoding","x-a"]' in received
+    assert received.endswith(b'[0,"host","connection","x-c","content-length"]')
+
+
+@pytest.mark.parametrize("begun", [b"0\r\nX-A: ", b"1;x=", b"0\r\n"], ids=["one", "chunk", "many"])
+def test_trailers_without_an_end(begun: bytes) -> None:
+    """Bytes that are neither headers nor body are counted, and refused when there are too many."""
+    sent = head("Transfer-Encoding: chunked") + begun
+    then = b"X-B: 2\r\n" * 4000 if begun.endswith(b"\n") else b"a" * 32000
+    received, _ = asyncio.run(until_closed(echo, sent, then))
+
+    assert parsed(received)[0] == 431
+
+
+def test_large_uploads_are_not_counted() -> None:
+    """A body in pieces, however long, and headers after headers, are below every limit of these."""
+    one = head("Content-Length: 200000", f"X-A: {40_000 * 'a'}") + 200_000 * b"z"
+    last = head("Connection: close", f"X-A: {40_000 * 'a'}", "Content-Length: 0")
+    received, _ = asyncio.run(until_closed(echo, one + one + last))
+
+    assert received.count(b"HTTP/1.1 200") == 3
 
 
 @pytest.mark.slow

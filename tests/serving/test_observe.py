@@ -1,12 +1,16 @@
 """What the server counts."""
 
+import asyncio
+import logging
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
+from starlette.responses import Response
 
 from antbee.errors import SettingsError
-from antbee.serving.observe import DIRECTORY, Metrics, Processes
+from antbee.serving.observe import DIRECTORY, Metrics, Processes, Telemetry
 
 
 def test_predictions_and_rejections() -> None:
@@ -64,3 +68,36 @@ def test_folder_that_cannot_be_is_named(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert (tmp_path / "new" / "folder").is_dir()
     with pytest.raises(SettingsError, match=r"PROMETHEUS_MULTIPROC_DIR=.*Not a directory"):
         Metrics()
+
+
+@pytest.mark.parametrize(
+    ("client", "logged"),
+    [
+        ("203.0.113.7", "203.0.113.7"),
+        ("2001:DB8::7", "2001:DB8::7"),
+        ("fe80::1%eth0", "fe80::1%eth0"),
+        ("::1 GET /admin 200", "-"),
+        ("someone", "-"),
+        ("7" * 5000, "-"),
+    ],
+    ids=["ipv4", "ipv6", "zone", "line", "name", "long"],
+)
+def test_only_an_address_is_logged_as_the_client(
+    caplog: pytest.LogCaptureFixture, client: str, logged: str
+) -> None:
+    """A proxy may be believed that hands on what its own client calls itself."""
+
+    async def pass_by(*_: Any) -> Any:  # noqa: ANN401 - ASGI's
+        pass
+
+    scope: Any = {
+        "type": "http",
+        "client": (client, 0),
+        "method": "GET",
+        "path": "/x",
+        "headers": [],
+    }
+    with caplog.at_level(logging.INFO, "antbee.access"):
+        asyncio.run(Telemetry(Response(), Metrics(), ())(scope, pass_by, pass_by))
+
+    assert caplog.messages[0].startswith(f"{logged} GET ")

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from openapi_spec_validator import validate
 
-from antbee.errors import STATUS
+from antbee.errors import NO_REQUEST, STATUS
 from antbee.images import decode_image
 from antbee.serving import assets
 from antbee.serving.app import KEYLESS, ROUTES
@@ -80,6 +80,8 @@ def test_errors_list_every_code() -> None:
     error = DOCUMENT["components"]["schemas"]["Error"]
 
     assert list(STATUS) == error["properties"]["error"]["properties"]["code"]["enum"]
+    routes = json.dumps(DOCUMENT["paths"])
+    assert [code for code in NO_REQUEST if code in routes] == []
 
 
 def test_labels_are_the_models() -> None:

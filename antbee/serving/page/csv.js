@@ -1,7 +1,7 @@
 /** Writes answers as CSV: the table that the server writes for many pictures. */
 
 const COLUMNS = ["name", "label", "probability"];
-const FORMULA = /^(?=\s*[=+@\uff1d\uff0b\uff0d\uff20-]|[\t\r\n])|(?<=[;\t\r\n])(?=\s*[=+@-])/g;
+const FORMULA = /^(?=\s*[=+@\uff1d\uff0b\uff0d\uff20-]|[\t\r\n])|(?<=[;\t\r\n])(?=[^\S\t\r\n]*[=+@-])/g;
 
 /**
  * Write a line for each answer.

@@ -53,7 +53,9 @@ export class TryOut {
   #edit(type) {
     const schema = resolve(this.#api, this.#bodies[type].schema);
     if (type === "multipart/form-data") this.#editor = formEditor(this.#api, schema);
-    else if (type.endsWith("json")) this.#editor = jsonEditor(this.#api, this.#bodies[type]);
+    else if (/(json|urlencoded)$/.test(type)) {
+      this.#editor = textEditor(this.#api, type, this.#bodies[type]);
+    }
     else this.#editor = fileEditor(type);
     this.#place.replaceChildren(this.#editor.node);
   }
@@ -117,15 +119,18 @@ function formEditor(api, schema) {
   return { node, read };
 }
 
-function jsonEditor(api, { schema, example, examples }) {
-  const said = example ?? resolve(api, Object.values(examples ?? {})[0]).value;
-  const value = JSON.stringify(said ?? exampleOf(api, schema), null, 2);
+function textEditor(api, type, { schema, example, examples }) {
+  const said =
+    example ?? resolve(api, Object.values(examples ?? {})[0]).value ?? exampleOf(api, schema);
+  const json = type.endsWith("json");
+  const value = json ? JSON.stringify(said, null, 2) : String(new URLSearchParams(said));
   const input = element("textarea", { value, spellcheck: false });
   const read = () => {
     // A shell's command line has an end; a picture in base64 is soon longer.
-    const given = input.value.length > LONGEST_DATA ? "@body.json" : input.value;
-    const options = ["-H", "Content-Type: application/json", "-d", given];
-    return { body: input.value, headers: { "Content-Type": "application/json" }, options };
+    const file = json ? "@body.json" : "@body.txt";
+    const given = input.value.length > LONGEST_DATA ? file : input.value;
+    const options = ["-H", `Content-Type: ${type}`, "-d", given];
+    return { body: input.value, headers: { "Content-Type": type }, options };
   };
   return { node: labelled("Body", input), read };
 }
