@@ -59,11 +59,7 @@ class Split:
 
     def respelt(self, labels: Sequence[str]) -> "Split":
         """Spell and sort the labels as those are, which are the same but for `canonical`."""
-        place = {canonical(label): index for index, label in enumerate(labels)}
-        pictures = [
-            Picture(one.path, place[canonical(self.labels[one.label])]) for one in self.pictures
-        ]
-        pictures.sort(key=lambda one: one.label)
+        pictures = _relabel(self.pictures, self.labels, labels)
         return replace(self, labels=list(labels), pictures=pictures)
 
     def only(self, paths: Collection[Path]) -> "Split":
@@ -88,6 +84,21 @@ class Pictures:
     provenance: dict[str, Any]
     sizes: list[tuple[int, int]] = field(default_factory=list)  # in pixels, `train` before `val`
     left_out: Mapping[str, int] = field(default_factory=dict)  # files by label
+
+    def respelt(self, labels: Sequence[str]) -> "Pictures":
+        """Number the pictures by those labels, which are the same but for `canonical`.
+
+        So a network's outputs keep their meaning: é sorts in another place when spelt in two
+        characters. `sizes` and `left_out`, which describe what was found, go.
+        """
+        train, val = (_relabel(one, self.labels, labels) for one in (self.train, self.val))
+        return Pictures(list(labels), train, val, self.provenance)
+
+
+def _relabel(pictures: list[Picture], before: list[str], labels: Sequence[str]) -> list[Picture]:
+    place = {canonical(label): index for index, label in enumerate(labels)}
+    moved = [Picture(one.path, place[canonical(before[one.label])]) for one in pictures]
+    return sorted(moved, key=lambda one: one.label)
 
 
 def find_roots(folder: Path, val_fraction: float | None) -> dict[str, Path]:
@@ -245,7 +256,7 @@ def find_splits(
 
 def leave_out(split: Split, folder: Path, unreadable: Collection[str]) -> Split:
     """Leave out what is no picture by its first bytes, and what is known to be unreadable."""
-    paths = set()
+    unreadable, paths = frozenset(unreadable), set()
     for one in split.pictures:
         # Earlier releases spelt an odd name as it is.
         names = {name_in(folder, one.path), one.path.relative_to(folder).as_posix()}

@@ -14,7 +14,7 @@ from antbee.command import printable, say
 from antbee.errors import AntBeeError, CheckpointError, DataError
 from antbee.files import write_atomically
 from antbee.training.checkpoint import Metrics, load_checkpoint
-from antbee.training.data import Pictures
+from antbee.training.data import Pictures, canonical
 from antbee.training.device import choose_device
 from antbee.training.folder import BEST, METRICS
 from antbee.training.network import restore_model
@@ -50,12 +50,13 @@ def write_report(folder: Path, pictures: Pictures, device: torch.device | None =
     checkpoint = load_checkpoint(folder / BEST)
     if checkpoint.best is None:
         raise CheckpointError(f"{folder / BEST} is of a run without a finished epoch")
-    if checkpoint.labels != pictures.labels:
+    if set(map(canonical, checkpoint.labels)) != set(map(canonical, pictures.labels)):
         raise DataError(
             f"{folder / BEST} has the labels {', '.join(map(printable, checkpoint.labels))}, "
             f"and the pictures {', '.join(map(printable, pictures.labels))}: "
             "name its own with --data"
         )
+    pictures = pictures.respelt(checkpoint.labels)
     history = read_metrics(folder / METRICS)
 
     device = device or choose_device("auto")

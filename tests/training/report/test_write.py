@@ -10,7 +10,7 @@ import pytest
 from antbee.errors import CheckpointError, DataError
 from antbee.training.check import check_pictures
 from antbee.training.checkpoint import load_checkpoint, save_checkpoint
-from antbee.training.data import Pictures
+from antbee.training.data import Picture, Pictures
 from antbee.training.report import write
 from antbee.training.report.write import read_metrics, try_report, write_report
 from tests.training.report.drawn import save_run
@@ -54,6 +54,21 @@ def test_other_labels_are_refused(folder: Path, pictures: Pictures, tmp_path: Pa
         write_report(folder, other)
     assert not (folder / "report.html").exists()
     assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_labels_are_the_run_s_however_they_are_spelt(
+    folder: Path, pictures: Pictures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is spelt and sorted otherwise on another system is asked about by the run's labels."""
+    state = load_checkpoint(folder / "best.pt")
+    save_checkpoint(replace(state, labels=["A\u0308pfel", "Birnen"]), folder / "best.pt")
+    moved = [replace(one, label=1 - one.label) for one in pictures.val[::-1]]
+    asked: list[Picture] = []
+    monkeypatch.setattr(write, "answer", lambda _network, val, _device: asked.extend(val))
+
+    with pytest.raises(AttributeError):  # nothing is answered
+        write_report(folder, replace(pictures, labels=["Birnen", "\xc4pfel"], val=moved))
+    assert {one.path.parent.name: one.label for one in asked} == {"circle": 0, "square": 1}
 
 
 def test_a_run_without_an_epoch_is_refused(folder: Path, pictures: Pictures) -> None:
