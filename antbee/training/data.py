@@ -29,6 +29,8 @@ NAMED: Final = 10
 """Files of each kind that are recorded by name, and changes that are said."""
 TEST: Final = "test"
 """A folder of pictures that nothing may be learned from or chosen by."""
+OTHERS: Final = "others"
+"""A folder of pictures of none of the labels."""
 SOURCE_BYTES: Final = 10_000
 """Of the line that says where pictures came from; what is longer is something else."""
 
@@ -161,8 +163,8 @@ def reach_folder(path: Path) -> bool:
 def find_pictures(root: Path) -> Split:
     """Find the files in and below `root/<label>/`, hidden ones left aside.
 
-    Links are followed, and each real folder is entered once. A folder `TEST` beside label folders
-    that are yet to be divided is no label's.
+    Links are followed, and each real folder is entered once. Folders `TEST` and `OTHERS` beside
+    label folders that are yet to be divided are no label's.
 
     Raises:
         DataError: there are fewer than two label folders, a label cannot be spelt or is spelt in
@@ -175,8 +177,8 @@ def find_pictures(root: Path) -> Split:
     except OSError as error:
         raise DataError(f"{root} cannot be looked into: {error.strerror}") from error
     # Only in train or val may a label be called so.
-    tested = () if root.name in ("train", *VAL) else (TEST,)
-    tops = [path for path in paths if is_folder(path) and path.name not in tested]
+    kept = () if root.name in ("train", *VAL) else (TEST, OTHERS)
+    tops = [path for path in paths if is_folder(path) and path.name not in kept]
     labels = [path.name for path in tops]
     for label in labels:
         if os.fsencode(label).decode("utf-8", "replace") != label:

@@ -23,6 +23,8 @@ from antbee.training.report.numbers import most_confused
 from antbee.training.report.page import MOST_LABELS, Content, render
 
 REPORT: Final = "report.html"
+METRICS_BYTES: Final = 10_000_000
+"""Of metrics.jsonl, in which an epoch takes some 200; what is longer is no run's."""
 SHOWN: Final = 12
 """Mistakes, and uncertain answers, that are shown."""
 
@@ -123,8 +125,11 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     """Read metrics.jsonl: one dictionary an epoch.
 
     Raises:
-        CheckpointError: it is missing or damaged, or holds no epoch.
+        CheckpointError: it is missing, damaged or too large, or holds no epoch.
     """
+    # A pipe may never end.
+    if path.exists() and not (path.is_file() and path.stat().st_size <= METRICS_BYTES):
+        raise CheckpointError(f"{path} is no file of at most {METRICS_BYTES / 1e6:g} MB")
     needed = {field.name for field in fields(Metrics)}
     try:
         lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()]

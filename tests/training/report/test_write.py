@@ -98,6 +98,18 @@ def test_damaged_metrics_are_refused(tmp_path: Path, text: str | None) -> None:
         read_metrics(tmp_path / "metrics.jsonl")
 
 
+def test_metrics_without_an_end_are_not_read(tmp_path: Path) -> None:
+    """A file that is far too large, or a pipe, is refused before it is read."""
+    large, pipe = tmp_path / "metrics.jsonl", tmp_path / "pipe"
+    with large.open("wb") as file:
+        file.truncate(10**12)
+    os.mkfifo(pipe)
+
+    for path in (large, pipe):
+        with pytest.raises(CheckpointError, match="is no file of at most 10 MB"):
+            read_metrics(path)
+
+
 def test_a_failure_is_said_and_passed_over(
     tmp_path: Path, pictures: Pictures, capsys: pytest.CaptureFixture[str]
 ) -> None:
