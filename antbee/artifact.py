@@ -43,8 +43,8 @@ class PackedModel:
         metrics: of the checkpoint's epoch: `epoch`, `val_top1` (0 to 1), `val_loss`.
         calibration: what the logits of every runtime are divided by before the softmax; older
             packages have temperature 1.
-        gate: one row a runtime: how it differs from PyTorch, and its speed; and how int8 was made,
-            or why it was not.
+        gate: one row a runtime: how it differs from PyTorch, and its speed; how int8 was made, or
+            why it was not; and where the pictures were not the run's, if they were not.
         provenance: data set, starting weights, training arguments, library versions.
         folder: where the files lie; not part of `model.json`.
         files: SHA-256 of each file, by name; filled in when the model is written.

@@ -2,7 +2,8 @@
 
 Pillow unpacks and checks what lies beside the pixels, and gives the whole picture up where any of
 it is too large, too short or has a wrong checksum; a browser passes it over. Nothing is unpacked
-here. What is no PNG, JPEG or WebP, and what is broken, stays for the decoder to judge.
+here. What is no PNG, JPEG or WebP, and what is broken, stays for the decoder to judge, but for a
+file in more pieces than any picture has: looking at each takes its time.
 """
 
 import re
@@ -20,8 +21,13 @@ _FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _PROGRESSIVE: Final = frozenset((0xC2, 0xC6, 0xCA, 0xCE))
 _COEFFICIENTS: Final = 64
 _COEFFICIENT_BITS: Final = bytes((155 + 101 * number) % 255 for number in range(255))
-_MARKER: Final = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]", re.DOTALL)
-"""A JPEG's markers, but for those without a segment (ITU-T T.81, section B.1.1.3)."""
+_MARKER: Final = re.compile(rb"\xff[\xc0-\xcf\xd9-\xfe]")
+"""A JPEG's markers, but for those without a segment (ITU-T T.81, section B.1.1.3) and the reserved
+ones, 0x02 to 0xBF, which libjpeg passes over without asking for a length."""
+_MOST_COMPONENTS: Final = 4
+"""Of a JPEG that Pillow opens: grey has one, colours three, and those of print four."""
+MOST_PIECES: Final = 100_000
+"""Chunks or segments of a file, of which a large picture may have some thousand."""
 _EXIF: Final = b"Exif\0\0"
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
 _PNG_PIXELS: Final = frozenset((b"IHDR", b"PLTE", b"IDAT", b"IEND"))
@@ -37,6 +43,9 @@ def set_metadata_aside(data: bytes) -> tuple[bytes, bytes]:
 
     Returns:
         The file, and its EXIF block, in which cameras write how they were held; empty without one.
+
+    Raises:
+        ValueError: it is in more than `MOST_PIECES`.
     """
     if data.startswith(_PNG):
         return _split_png(memoryview(data))
@@ -48,15 +57,17 @@ def set_metadata_aside(data: bytes) -> tuple[bytes, bytes]:
 
 
 def _split_png(data: memoryview) -> tuple[bytes, bytes]:
-    kept, exif, at, kind = [data[:8]], b"", 8, b""
-    while kind != b"IEND" and at + 8 <= len(data):
+    kept, exif, at, kind = bytearray(data[:8]), b"", 8, b""
+    for _ in _pieces():
+        if kind == b"IEND" or at + 8 > len(data):
+            break
         kind = bytes(data[at + 4 : at + 8])
         end = at + 12 + int.from_bytes(data[at : at + 4], "big")
         if not kind.isalpha():
-            kept.append(data[at:])
+            kept += data[at:]
             break
         if kind in _PNG_PIXELS:
-            kept.append(data[at:end])
+            kept += data[at:end]
         elif kind in (b"tRNS", b"eXIf") and end <= len(data):
             body, checksum = data[at + 8 : end - 4], int.from_bytes(data[end - 4 : end], "big")
             least, most = _PNG_ALPHAS.get(data[25], (0, 0))
@@ -65,13 +76,13 @@ def _split_png(data: memoryview) -> tuple[bytes, bytes]:
             elif kind == b"eXIf":
                 exif = bytes(body)
             elif least <= len(body) <= most:
-                kept.append(data[at:end])
+                kept += data[at:end]
         at = end
-    return b"".join(kept), exif
+    return bytes(kept), exif
 
 
 def _split_jpeg(data: bytes) -> tuple[bytes, bytes]:
-    kept, exif, rest = [data[:2]], b"", len(data)
+    kept, exif, rest = bytearray(data[:2]), bytearray(), len(data)
     for code, start, end in segments(data):
         if code in (SCAN, END):
             rest = start
@@ -83,37 +94,49 @@ def _split_jpeg(data: bytes) -> tuple[bytes, bytes]:
             or (code == _APP0 and body.startswith(b"JFIF\0") and len(body) >= 14)  # noqa: PLR2004
             or (code == _APP14 and body.startswith(b"Adobe") and len(body) >= 12)  # noqa: PLR2004
         ):
-            kept.append(data[start:end])
+            kept += data[start:end]
         elif code == _APP1 and body.startswith(_EXIF):
             exif += body[len(_EXIF) :]
-    return b"".join((*kept, memoryview(data)[rest:])), exif
+    return b"".join((kept, memoryview(data)[rest:])), bytes(exif)
 
 
 def _split_webp(data: memoryview) -> tuple[bytes, bytes]:
-    kept: list[bytes | memoryview] = []
-    exif, at = b"", 12
-    while at + 8 <= len(data):
+    kept, exif, at = bytearray(), b"", 12
+    for _ in _pieces():
+        if at + 8 > len(data):
+            break
         kind, length = bytes(data[at : at + 4]), int.from_bytes(data[at + 4 : at + 8], "little")
         end = at + 8 + length
         chunk = data[at : end + length % 2]
         if kind == b"VP8X" and length:
-            flags = chunk[8] & ~_WEBP_METADATA
-            kept.append(bytes(chunk[:8]) + bytes((flags,)) + bytes(chunk[9:]))
+            kept += chunk
+            kept[8 - len(chunk)] &= ~_WEBP_METADATA
         elif kind == b"EXIF":
             exif = bytes(data[at + 8 : end])
         elif kind in _WEBP_PIXELS:
-            kept.append(chunk)
+            kept += chunk
             if length % 2 and end == len(data):  # the file ends without the byte that fills up
-                kept.append(b"\0")
+                kept += b"\0"
         at = end + length % 2
-    body = b"".join(kept)
-    return b"RIFF" + (len(body) + 4).to_bytes(4, "little") + b"WEBP" + body, exif
+    return b"".join((b"RIFF", (len(kept) + 4).to_bytes(4, "little"), b"WEBP", kept)), exif
+
+
+def _pieces() -> Iterator[None]:
+    for _ in range(MOST_PIECES):
+        yield
+    raise ValueError(f"a picture in more than {MOST_PIECES} pieces")
 
 
 def segments(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """Walk through a JPEG: each marker's second byte, and where its segment starts and ends."""
+    """Walk through a JPEG: each marker's second byte, and where its segment starts and ends.
+
+    Raises:
+        ValueError: there are more than `MOST_PIECES`.
+    """
     at = 2
-    while (marker := _MARKER.search(data, at)) is not None:
+    for _ in _pieces():
+        if (marker := _MARKER.search(data, at)) is None:
+            break
         at = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2], "big")
         yield marker[0][1], marker.start(), at
 
@@ -144,6 +167,8 @@ def has_all_scans(data: bytes) -> bool:
     for code, start, end in segments(data):
         body = data[start + 4 : end]
         if code in _FRAMES:
+            if body[5] > _MOST_COMPONENTS:
+                return False
             progressive = code in _PROGRESSIVE
             missing = {body[6 + 3 * one]: set(range(_COEFFICIENTS)) for one in range(body[5])}
         elif code == SCAN:

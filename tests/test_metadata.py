@@ -1,6 +1,7 @@
 """Pictures whose pixels are all there, whatever is wrong beside them."""
 
 import struct
+import time
 import tracemalloc
 import zlib
 
@@ -8,9 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from antbee import metadata
 from antbee.errors import ImageError
 from antbee.images import decode_image
-from antbee.metadata import set_metadata_aside
+from antbee.metadata import SCAN, has_all_scans, segments, set_metadata_aside
 from tests.conftest import encode, noise
 
 PICTURE = noise(100, 80)
@@ -136,6 +138,65 @@ def test_nothing_is_unpacked() -> None:
         tracemalloc.stop()
 
     assert peak < 2_000_000
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        PNG[:33] + chunk(b"IDAT", b"") * 10_000 + PNG[33:],
+        JPEG[:2] + segment(0xFE, b"") * 10_000 + JPEG[2:],
+        JPEG[:2] + segment(0xDB, b"") * 10_000 + JPEG[2:],
+        b"RIFF\0\0\0\0WEBP" + b"ALPH\0\0\0\0" * 10_001,
+    ],
+    ids=("PNG", "comments", "tables", "WebP"),
+)
+def test_more_pieces_than_any_picture_has_are_refused(
+    file: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is cut into as many pieces as there is room for is corrupt, and takes no more memory."""
+    monkeypatch.setattr(metadata, "MOST_PIECES", 10_000)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ImageError) as caught:
+            decode_image(file)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert caught.value.code == "corrupt_image"
+    assert isinstance(caught.value.__cause__, ValueError)
+    assert peak < 3 * len(file)
+
+
+def test_an_exif_block_in_pieces_is_put_together_once() -> None:
+    """As many segments as are looked at do not take a time that grows with their square."""
+    pieces = segment(0xE1, b"Exif\0\0" + bytes(800)) * 10_000
+    began = time.process_time()
+    _, exif = set_metadata_aside(JPEG[:2] + pieces + JPEG[2:])
+
+    assert len(exif) == 8_000_000
+    assert time.process_time() - began < 0.5
+
+
+def test_a_reserved_marker_hides_nothing() -> None:
+    """The decoder takes no length from it, so that what follows counts: a scan, for one."""
+    scan = segment(0xDA, b"\1\1\0\0\x3f\0")
+    data = b"\xff\xd8" + b"".join(
+        bytes((0xFF, code, 0, 2 + len(scan))) + scan for code in (0x02, 0x4F, 0xBF)
+    )
+
+    assert [code for code, _, _ in segments(data)] == [SCAN] * 3
+
+
+def test_no_picture_has_more_than_four_components() -> None:
+    """A frame that says it has more is not gone into, though its scans would bring them all."""
+    for count in (4, 5):
+        components = b"".join(bytes((one, 0x11, 0)) for one in range(count))
+        frame = segment(0xC0, bytes((8, 0, 8, 0, 8, count)) + components)
+        brought = b"".join(bytes((one, 0)) for one in range(count))
+        scan = segment(0xDA, bytes((count,)) + brought + b"\0\x3f\0")
+
+        assert has_all_scans(b"\xff\xd8" + frame + scan) == (count == 4)
 
 
 @pytest.mark.parametrize(

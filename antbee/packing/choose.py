@@ -14,8 +14,14 @@ from antbee.command import printable, say
 from antbee.errors import DataError, ModelError
 from antbee.packing import gate
 from antbee.packing.quantize import MOST_PICTURES, QUANTIZATIONS, quantize
-from antbee.packing.samples import Validation, calibration_arrays, describe_difference
+from antbee.packing.samples import (
+    Validation,
+    calibration_arrays,
+    describe_difference,
+    find_used,
+)
 from antbee.predictor import Floats, load_predictor
+from antbee.training.data import Split
 
 SERVED: Final = ("int8", "onnx")
 """What `auto` chooses from: PyTorch would have to be installed wherever the model is served."""
@@ -39,15 +45,16 @@ def choose(model: PackedModel, data: Path, runtime: str) -> PackedModel:
         ModelError: the export does not agree with PyTorch; or int8 was asked for by name and cannot
             be made or is not good enough.
     """
-    samples = Validation(model, data)
+    used = find_used(model, data)
+    samples, change = Validation(model, data, used), None
     if not samples.labelled:
         say(
             f"no validation pictures in {data}: the export is checked on random noise instead, and "
             "nothing is calibrated: --data names the pictures of the run"
         )
-    elif change := describe_difference(model, data):
+    elif change := describe_difference(model, data, used):
         say(f"the pictures in {data} are not those of the run: {change}")
-    rows, calibration, int8 = _try_int8(model, data, samples, runtime)
+    rows, calibration, int8 = _try_int8(model, data, used.get("train"), samples, runtime)
     if reason := int8["reason"]:
         (model.folder / INT8).unlink(missing_ok=True)
         if runtime == "int8":
@@ -67,6 +74,7 @@ def choose(model: PackedModel, data: Path, runtime: str) -> PackedModel:
         calibration=calibration,
         gate={
             "inputs": samples.inputs,
+            "change": change,
             "reference": gate.REFERENCE,
             "rows": [asdict(row) for row in rows],
             "int8": int8,
@@ -75,7 +83,7 @@ def choose(model: PackedModel, data: Path, runtime: str) -> PackedModel:
 
 
 def _try_int8(
-    model: PackedModel, data: Path, samples: Validation, runtime: str
+    model: PackedModel, data: Path, train: Split | None, samples: Validation, runtime: str
 ) -> tuple[list[gate.Row], Calibration, dict[str, Any]]:
     """Quantize in one way after another, up to the first that the gate does not refuse.
 
@@ -92,9 +100,10 @@ def _try_int8(
         reason = f"no validation pictures in {name} to compare it on"
     else:
         try:
-            arrays = calibration_arrays(model, data, MOST_PICTURES)
+            arrays = calibration_arrays(model, train, MOST_PICTURES) if train else []
         except DataError as error:
             say(f"cannot calibrate: {error}")
+        if not arrays:
             reason = f"no training pictures in {name} to calibrate it on"
     rows: list[gate.Row] = []
     calibration = Calibration()

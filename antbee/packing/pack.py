@@ -81,13 +81,14 @@ def save_bento(checkpoint: Path, data: Path | None, runtime: str, name: str, sou
         except BentoMLException as error:
             raise ModelError(f"BentoML: {error}") from error
         except OSError as error:
-            # Of several files that could not be copied, each has its own.
-            several = isinstance(error, shutil.Error)
-            reason = error.args[0][0][-1] if several else error.strerror or error
-            raise ModelError(
-                f"BENTOML_HOME ({os.environ.get('BENTOML_HOME', Path.home() / 'bentoml')}) or the "
-                f"folder of temporary files ({tempfile.gettempdir()}) cannot be written: {reason}"
-            ) from error
+            where, reason = error.filename, error.strerror or error
+            if isinstance(error, shutil.Error) and isinstance(error.args[0], list):
+                _, where, reason = error.args[0][0]  # the first of those that could not be copied
+            home = os.environ.get("BENTOML_HOME", Path.home() / "bentoml")
+            where = where or (
+                f"BENTOML_HOME ({home}) or the folder of temporary files ({tempfile.gettempdir()})"
+            )
+            raise ModelError(f"{where} cannot be read or written: {reason}") from error
     return str(bento.tag)
 
 

@@ -4,7 +4,7 @@ All of them come through the server's own decoding.
 """
 
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, islice, zip_longest
 from pathlib import Path
 from typing import Final
@@ -14,9 +14,9 @@ import numpy as np
 from antbee.artifact import PackedModel
 from antbee.command import printable, progress_bar, say
 from antbee.errors import AntBeeError, DataError
+from antbee.files import is_folder
 from antbee.images import Preprocessing, read_array, read_picture
 from antbee.packing.gate import NO_LABEL
-from antbee.pictures.get import SPLITS
 from antbee.predictor import Floats
 from antbee.training.data import (
     Picture,
@@ -41,18 +41,15 @@ class Validation:
     """The validation pictures, or noise where there are none; iterating anew decodes anew.
 
     Yields float32 [3, crop, crop] and the index of the true label, or `NO_LABEL`, one at a time.
+    `used` is what `find_used` finds in the folder `data`.
 
     Attributes:
         inputs: what the samples are, for a person.
         labelled: whether they are pictures.
-
-    Raises:
-        DataError: the validation pictures have other labels.
     """
 
-    def __init__(self, model: PackedModel, data: Path) -> None:
-        split = find_split(model, data, "val")
-        self._pictures = split.pictures if split else []
+    def __init__(self, model: PackedModel, data: Path, used: Mapping[str, Split]) -> None:
+        self._pictures = used["val"].pictures if "val" in used else []
         self._preprocessing = model.preprocessing
         self.labelled = bool(self._pictures)
         # Where the folder lies concerns nobody but its owner.
@@ -75,58 +72,67 @@ class Validation:
         self._pictures = readable
 
 
-def find_split(model: PackedModel, data: Path, split: str) -> Split | None:
-    """Find the pictures of one split, `train` or `val`, divided as training divided them.
+def find_used(model: PackedModel, data: Path) -> dict[str, Split]:
+    """Find the pictures of `train` and `val`, divided as training divided them.
 
     What is no picture, and what training could not decode, is left out.
 
     Returns:
-        The split, in the model's order of labels; None if there are no such folders.
+        The splits that there are, in the model's order of labels. A `train` that cannot be used is
+        said and left out: only int8 needs one.
 
     Raises:
-        DataError: the labels are not the model's, or a folder cannot be looked into.
+        DataError: the validation pictures have other labels, or a folder cannot be looked into.
     """
     recorded = model.provenance.get("data", {})
     unreadable = recorded.get("unreadable", recorded.get("left_out", ()))  # an earlier run's
     val = find_val(data)
     arguments = model.provenance.get("arguments", {})
     fraction = arguments.get("val_fraction")
-    root = val if split == "val" else data / "train"
     # Pictures that have a val of their own are not divided.
     if fraction is not None and val is None:
-        if not reach_folder(data) or not any(path.is_dir() for path in data.glob("[!.]*")):
-            return None
-        found = find_splits(data, fraction, arguments["seed"], unreadable)[split]
-    elif root is None or not reach_folder(root):
-        return None
-    else:
-        found = leave_out(find_pictures(root), data, unreadable)
-    refuse_empty(found)
-    if set(map(canonical, found.labels)) != set(map(canonical, model.labels)):
+        if not reach_folder(data) or not any(map(is_folder, data.glob("[!.]*"))):
+            return {}
+        found = find_splits(data, fraction, arguments["seed"], unreadable)
+        return {name: _as_the_model_s(split, model, data) for name, split in found.items()}
+    used = {}
+    for name, root in (("val", val), ("train", data / "train")):
+        try:
+            if root and reach_folder(root):
+                split = leave_out(find_pictures(root), data, unreadable)
+                used[name] = _as_the_model_s(split, model, data)
+        except DataError as error:
+            if name == "val":
+                raise
+            say(f"the training pictures cannot be used: {error}")
+    return used
+
+
+def _as_the_model_s(split: Split, model: PackedModel, data: Path) -> Split:
+    """Spell and sort the labels as the model's, which they must be."""
+    refuse_empty(split)
+    if set(map(canonical, split.labels)) != set(map(canonical, model.labels)):
         raise DataError(
-            f"{data} has the labels {', '.join(found.labels)}, and the checkpoint "
+            f"{data} has the labels {', '.join(split.labels)}, and the checkpoint "
             f"{', '.join(model.labels)}: name the folder that it was trained on with --data"
         )
-    return found.respelt(model.labels)
+    return split.respelt(model.labels)
 
 
-def describe_difference(model: PackedModel, data: Path) -> str | None:
+def describe_difference(model: PackedModel, data: Path, used: Mapping[str, Split]) -> str | None:
     """Say where the pictures are not those that the run recorded; None if nowhere, or it did not.
 
-    Raises:
-        DataError: see `find_split`.
+    `used` is what `find_used` finds in the folder `data`.
     """
     recorded = model.provenance.get("data", {})
     if "sums" not in recorded:
         return None
-    found = {name: find_split(model, data, name) for name in SPLITS}
-    used = {name: split for name, split in found.items() if split}
     sums = hash_files([one.path for split in used.values() for one in split.pictures])
-    used = {name: split.only(sums) for name, split in used.items()}
-    return describe_change(recorded, describe_origin(data, used, sums))
+    hashed = {name: split.only(sums) for name, split in used.items()}
+    return describe_change(recorded, describe_origin(data, hashed, sums))
 
 
-def calibration_arrays(model: PackedModel, data: Path, count: int) -> list[Floats]:
+def calibration_arrays(model: PackedModel, train: Split, count: int) -> list[Floats]:
     """Decode up to `count` training pictures; those that cannot be read are said and left out.
 
     Returns:
@@ -134,13 +140,12 @@ def calibration_arrays(model: PackedModel, data: Path, count: int) -> list[Float
         as even as the whole.
 
     Raises:
-        DataError: there are no training pictures, none can be read, or their labels are others.
+        DataError: none can be read.
     """
-    split = find_split(model, data, "train")
-    pictures = spread(split.pictures if split else ())
+    pictures = spread(train.pictures)
     arrays = [array for _, array in islice(_decoded(pictures, model.preprocessing), count)]
     if not arrays:
-        raise DataError(f"no training picture in {data} can be read")
+        raise DataError(f"no training picture in {train.root} can be read")
     return arrays
 
 

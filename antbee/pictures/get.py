@@ -264,14 +264,15 @@ def unpack(
         )
     check_space(folder, size)
     for place, member in places.items():
-        (folder / place).parent.mkdir(parents=True, exist_ok=True)
         try:
+            (folder / place).parent.mkdir(parents=True, exist_ok=True)
             with archive.open(member) as contents, (folder / place).open("xb") as output:
                 shutil.copyfileobj(contents, output)
-        except FileExistsError as error:
-            raise DataError(
-                f"it has two files {place.name!r} that this disk cannot tell apart"
-            ) from error
+        except (FileExistsError, NotADirectoryError) as error:
+            fault = f"it has two files {place.name!r} that this disk cannot tell apart"
+            if (folder / place).is_dir() or not (folder / place).parent.is_dir():
+                fault = f"{str(place)!r}, or a part of that, is both a file and a folder in it"
+            raise DataError(f"{fault}: rename one") from error
         except _FAULTS as error:
             # The disk's own faults; of a damaged zip come only these, and bz2's without a number.
             if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
@@ -353,11 +354,14 @@ def check_label(name: str) -> str:
 
 
 def report(folder: Path) -> None:
-    """Say how many files each label has, a line for each split."""
+    """Say how many files each label has, in and below its folder, a line for each split."""
     for split in SPLITS:
-        labels = sorted((folder / split).iterdir())
-        counts = ", ".join(f"{label.name} {len(list(label.iterdir()))}" for label in labels)
-        say(f"{folder / split}: {counts}")
+        counts = {
+            label.name: sum(path.is_file() for path in label.rglob("*"))
+            for label in sorted((folder / split).iterdir())
+        }
+        listed = ", ".join(f"{label} {count}" for label, count in counts.items())
+        say(f"{folder / split}: {listed}")
 
 
 def megabytes(count: int) -> str:

@@ -28,7 +28,7 @@ SCHEDULES: Final[dict[str, dict[str, Any]]] = {
     "whole": {"epochs": 25, "lr": 0.01},
 }
 """What is not given, where a part of the network is frozen and where none is. The first was chosen
-by cross-validation on the tutorial's training pictures: `benchmarks/recipe.py`."""
+by cross-validation on the tutorial's training pictures: `benchmarks/training.py --try`."""
 FIXED: Final = tuple(name for name in DEFAULTS if name not in {"data", "device"})
 """What a run keeps from its beginning to its end."""
 MOST: Final = 2**63 - 1

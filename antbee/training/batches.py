@@ -39,7 +39,7 @@ training was a quarter faster and, in cross-validation, a point less accurate.""
 SCALE: Final = (0.08, 1.0)
 RATIO: Final = (3 / 4, 4 / 3)
 LARGEST: Final = math.ceil(SIZE / math.sqrt(SCALE[0]))
-"""Of the shorter side, in pixels: the smallest part of a larger picture would only be reduced."""
+"""Of the shorter side, in pixels: the smallest square of a larger picture would only be reduced."""
 MIRRORED: Final = 0.5
 AHEAD: Final = 2
 """Batches that are read ahead."""
@@ -140,7 +140,10 @@ def val_batches(
 
 
 def _decode(path: Path) -> Image.Image:
-    """Decode a picture, reduced as far as no part that `augment` cuts out has to be enlarged."""
+    """Decode a picture, reduced as far as no square that `augment` cuts out has to be enlarged.
+
+    A JPEG of more than `antbee.images.HUGE` pixels may come at half of that.
+    """
     image = decode_image(read_picture(path), shorter_side=LARGEST // REDUCING_GAP)
     factor = min(image.size) // LARGEST
     return image.reduce(factor) if factor > 1 else image

@@ -16,6 +16,7 @@ from antbee.files import is_folder
 from antbee.images import decode_image, read_picture
 from antbee.pictures.get import SPLITS
 from antbee.training.data import (
+    OTHERS,
     TEST,
     Pictures,
     describe_origin,
@@ -63,8 +64,9 @@ def check_pictures(folder: Path, val_fraction: float | None = None, seed: int = 
     """
     roots = find_roots(folder, val_fraction)
     found = find_files(roots)
-    if is_folder(folder / TEST):
-        say(f"{folder / TEST} is left alone: nothing is trained or validated on it")
+    for path in (folder / TEST, folder / OTHERS):
+        if is_folder(path):
+            say(f"{path} is left alone: nothing is trained or validated on it")
     files = [one.path for split in found.values() for one in split.pictures]
     examined = read_files("reading", examine, files)
 

@@ -29,6 +29,8 @@ NAMED: Final = 10
 """Files of each kind that are recorded by name, and changes that are said."""
 TEST: Final = "test"
 """A folder of pictures that nothing may be learned from or chosen by."""
+OTHERS: Final = "others"
+"""A folder of pictures of none of the labels."""
 SOURCE_BYTES: Final = 10_000
 """Of the line that says where pictures came from; what is longer is something else."""
 
@@ -59,11 +61,7 @@ class Split:
 
     def respelt(self, labels: Sequence[str]) -> "Split":
         """Spell and sort the labels as those are, which are the same but for `canonical`."""
-        place = {canonical(label): index for index, label in enumerate(labels)}
-        pictures = [
-            Picture(one.path, place[canonical(self.labels[one.label])]) for one in self.pictures
-        ]
-        pictures.sort(key=lambda one: one.label)
+        pictures = _relabel(self.pictures, self.labels, labels)
         return replace(self, labels=list(labels), pictures=pictures)
 
     def only(self, paths: Collection[Path]) -> "Split":
@@ -88,6 +86,21 @@ class Pictures:
     provenance: dict[str, Any]
     sizes: list[tuple[int, int]] = field(default_factory=list)  # in pixels, `train` before `val`
     left_out: Mapping[str, int] = field(default_factory=dict)  # files by label
+
+    def respelt(self, labels: Sequence[str]) -> "Pictures":
+        """Number the pictures by those labels, which are the same but for `canonical`.
+
+        So a network's outputs keep their meaning: é sorts in another place when spelt in two
+        characters. `sizes` and `left_out`, which describe what was found, go.
+        """
+        train, val = (_relabel(one, self.labels, labels) for one in (self.train, self.val))
+        return Pictures(list(labels), train, val, self.provenance)
+
+
+def _relabel(pictures: list[Picture], before: list[str], labels: Sequence[str]) -> list[Picture]:
+    place = {canonical(label): index for index, label in enumerate(labels)}
+    moved = [Picture(one.path, place[canonical(before[one.label])]) for one in pictures]
+    return sorted(moved, key=lambda one: one.label)
 
 
 def find_roots(folder: Path, val_fraction: float | None) -> dict[str, Path]:
@@ -150,8 +163,8 @@ def reach_folder(path: Path) -> bool:
 def find_pictures(root: Path) -> Split:
     """Find the files in and below `root/<label>/`, hidden ones left aside.
 
-    Links are followed, and each real folder is entered once. A folder `TEST` beside label folders
-    that are yet to be divided is no label's.
+    Links are followed, and each real folder is entered once. Folders `TEST` and `OTHERS` beside
+    label folders that are yet to be divided are no label's.
 
     Raises:
         DataError: there are fewer than two label folders, a label cannot be spelt or is spelt in
@@ -164,8 +177,8 @@ def find_pictures(root: Path) -> Split:
     except OSError as error:
         raise DataError(f"{root} cannot be looked into: {error.strerror}") from error
     # Only in train or val may a label be called so.
-    tested = () if root.name in ("train", *VAL) else (TEST,)
-    tops = [path for path in paths if is_folder(path) and path.name not in tested]
+    kept = () if root.name in ("train", *VAL) else (TEST, OTHERS)
+    tops = [path for path in paths if is_folder(path) and path.name not in kept]
     labels = [path.name for path in tops]
     for label in labels:
         if os.fsencode(label).decode("utf-8", "replace") != label:
@@ -245,7 +258,7 @@ def find_splits(
 
 def leave_out(split: Split, folder: Path, unreadable: Collection[str]) -> Split:
     """Leave out what is no picture by its first bytes, and what is known to be unreadable."""
-    paths = set()
+    unreadable, paths = frozenset(unreadable), set()
     for one in split.pictures:
         # Earlier releases spelt an odd name as it is.
         names = {name_in(folder, one.path), one.path.relative_to(folder).as_posix()}

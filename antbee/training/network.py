@@ -218,14 +218,15 @@ def find_state_dict(
         tensors = {
             name: tensor
             for name, tensor in value.items()
-            if isinstance(name, str) and isinstance(tensor, Tensor)
+            if isinstance(name, str) and isinstance(tensor, Tensor) and is_plain(tensor)
         }
         # The parts that a name may have in front of it, as module. or module.backbone.
-        prefixes = {
+        # Of those that fit as well the first in the file is taken, whenever it is read.
+        prefixes = dict.fromkeys(
             "".join(f"{part}." for part in name.split(".")[:depth])
             for name in tensors
             for depth in range(name.count(".") + 1)
-        }
+        )
         for prefix in sorted(prefixes, key=len):
             fitting = sum(prefix + name in tensors for name in own)
             if fitting > most:
@@ -236,6 +237,11 @@ def find_state_dict(
                 }
                 most, best = fitting, (key, prefix, cut)
     return best
+
+
+def is_plain(tensor: Tensor) -> bool:
+    """Tell whether a tensor is numbers side by side: not quantized, sparse, or without any."""
+    return tensor.layout is torch.strided and not (tensor.is_quantized or tensor.is_meta)
 
 
 def _imagenet_file(arch: str) -> Path:

@@ -63,12 +63,13 @@ def begin_run(
         SettingsError: the arguments do not go together.
     """
     _check_shares(arguments, pictures, group)
-    data = group.broadcast_object(pictures.provenance)
+    labels, data = group.broadcast_object((pictures.labels, pictures.provenance))
     if change := describe_change(data, pictures.provenance):
         raise DataError(
             f"the pictures here are not those of the first process: {change}; "
             "give every machine the same"
         )
+    pictures = pictures.respelt(labels)
 
     torch.manual_seed(arguments["seed"])
     model = build_model(arguments["arch"], len(pictures.labels))
@@ -107,7 +108,7 @@ def begin_run(
         best=None,
         history=[],
         arguments=arguments,
-        data=pictures.provenance,
+        data=data,
         weights=weights,
         versions={
             "python": platform.python_version(),
@@ -147,6 +148,7 @@ def resume_run(
             f"the pictures changed since the run began: {change}; "
             "put them back, or begin another run without -c"
         )
+    pictures = pictures.respelt(checkpoint.labels)
     _check_shares(checkpoint.arguments, pictures, group)
     if checkpoint.best and group.is_main:
         load_checkpoint(path.parent / BEST)

@@ -14,7 +14,8 @@ def test_card_tells_what_was_measured() -> None:
         ("int8", "onnx"),
         metrics={"val_top1": 0.5},
         calibration=Calibration(1.2, 6, 0.1, 0.05, 0.06),
-        gate={"rows": [{"runtime": "onnx", "correct": 6, "pictures": 6},
+        gate={"change": "val/a|nt (1 pictures then, 2 now)",
+              "rows": [{"runtime": "onnx", "correct": 6, "pictures": 6},
                        {"runtime": "int8", "correct": 5, "pictures": 6}]},
         provenance={
             "data": {"pictures": {"train": {"ant": 3}, "val": {"ant": 1, "b|e\x1be": 2}},
@@ -33,6 +34,7 @@ def test_card_tells_what_was_measured() -> None:
     assert "from https://pictures.example, SHA-256 of all of them `5ab`" in card
     assert "5 of 6 validation pictures are recognised, 83.3 %" in card
     assert "between 43.6 % and 97.0 %" in card
+    assert "no longer those of the run: val/a\\|nt (1 pictures then, 2 now).\n" in card
     assert "| val_top1 | 0.5 |" in card
     assert "Temperature 1.200: expected calibration error 10.0% before" in card
     assert "To be filled in" in card
@@ -42,6 +44,7 @@ def test_card_says_what_is_not_known() -> None:
     """A model that was packed without pictures says so, and claims nothing."""
     card = write_card(PackedModel("resnet18", ("a", "b"), "onnx"), "x:1")
 
+    assert "no longer those of the run" not in card
     assert "Not measured: there were no validation pictures" in card
     assert "%" not in card.split("## Accuracy")[1].split("## Calibration")[0]
     assert "## Data\n\nNot recorded.\n" in card

@@ -2,7 +2,9 @@
 
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -10,12 +12,14 @@ import pytest
 from antbee.artifact import INT8, PackedModel, read_model, write_model
 from antbee.calibration import Calibration
 from antbee.errors import ModelError
+from antbee.files import sha256_of
 from antbee.packing import choose as module
 from antbee.packing import gate
 from antbee.packing.choose import choose
 from antbee.packing.gate import Row
 from antbee.packing.quantize import QUANTIZATIONS, Quantization
 from antbee.predictor import Floats, check_runtime
+from antbee.training.check import check_pictures
 from tests.conftest import LABELS, encode, noise
 
 Quantizations = list[Quantization]
@@ -167,6 +171,44 @@ def test_without_pictures_there_is_no_int8(
     assert str(part.parent) not in str(chosen.gate)
     with pytest.raises(ModelError, match=reason):
         choose(model, part, "int8")
+
+
+@pytest.mark.parametrize("runtime", ["onnx", "auto"])
+@pytest.mark.parametrize("label", [None, *LABELS[:1]])
+def test_what_became_of_the_training_pictures_is_a_difference(
+    model: PackedModel, data: Path, monkeypatch: pytest.MonkeyPatch, label: str | None, runtime: str
+) -> None:
+    """An empty `train` or a label less prevents no packing, and is kept with the accuracy."""
+    monkeypatch.setattr(module, "load_predictor", lambda _model, _runtime: Instant())
+    model = replace(model, provenance={"data": check_pictures(data).provenance})
+    assert choose(model, data, "onnx").gate["change"] is None
+    part = Path(shutil.copytree(data, model.folder.parent / "data"))
+    shutil.rmtree(part / "train" / (label or ""))
+    (part / "train").mkdir(exist_ok=True)
+
+    chosen = choose(model, part, runtime)
+
+    assert chosen.runtime == "onnx"
+    assert "train/circle (1 pictures then, 0 now)" in chosen.gate["change"]
+    assert str(part.parent) not in str(chosen.gate)
+
+
+def test_divided_pictures_are_hashed_twice(
+    model: PackedModel, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once to divide them as training did, and once to tell whether they are the run's."""
+    monkeypatch.setattr(module, "load_predictor", lambda _model, _runtime: Instant())
+    monkeypatch.setattr(module, "QUANTIZATIONS", ())
+    part = Path(shutil.copytree(data, model.folder.parent / "data")) / "train"
+    for seed, label in enumerate(LABELS):
+        (part / label / "2.jpg").write_bytes(encode(noise(80, 60, 10 + seed)))
+    arguments = {"val_fraction": 0.5, "seed": 0}
+    provenance = {"data": check_pictures(part, 0.5).provenance, "arguments": arguments}
+    counted = Mock(side_effect=sha256_of)
+    monkeypatch.setattr("antbee.training.data.sha256_of", counted)
+
+    assert choose(replace(model, provenance=provenance), part, "auto").gate["change"] is None
+    assert counted.call_count == 2 * 2 * len(LABELS)
 
 
 def test_calibration_is_kept(model: PackedModel, data: Path, quantized: Quantizations) -> None:

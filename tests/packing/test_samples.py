@@ -9,7 +9,13 @@ import pytest
 from antbee.artifact import PackedModel
 from antbee.errors import DataError
 from antbee.images import read_array
-from antbee.packing.samples import Validation, calibration_arrays, describe_difference, spread
+from antbee.packing.samples import (
+    Validation,
+    calibration_arrays,
+    describe_difference,
+    find_used,
+    spread,
+)
 from antbee.training.check import check_pictures
 from antbee.training.data import Picture, Pictures
 from tests.conftest import encode, noise
@@ -48,7 +54,7 @@ def test_choice_is_mixed_and_repeatable() -> None:
 
 def test_unreadable_pictures_are_left_out(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What cannot be read is named and makes room for the next."""
-    arrays = calibration_arrays(MODEL, data, 8)
+    arrays = calibration_arrays(MODEL, find_used(MODEL, data)["train"], 8)
 
     assert [array.shape for array in arrays] == [(3, 224, 224)] * 2
     assert capsys.readouterr().err.count("left out") == 2
@@ -61,7 +67,7 @@ def test_labels_are_the_model_s_however_they_are_spelt(tmp_path: Path) -> None:
         (tmp_path / "val" / label / "1.jpg").write_bytes(encode(noise(8, 6, seed)))
     model = PackedModel("resnet18", ("e\u0301", "z"), "onnx")
 
-    first, second = Validation(model, tmp_path)
+    first, second = Validation(model, tmp_path, find_used(model, tmp_path))
 
     assert (first[1], second[1]) == (0, 1)
     assert np.array_equal(second[0], read_array((tmp_path / "val/z/1.jpg").read_bytes()))
@@ -69,24 +75,25 @@ def test_labels_are_the_model_s_however_they_are_spelt(tmp_path: Path) -> None:
 
 def test_no_more_than_asked_for(data: Path) -> None:
     """No more pictures are decoded than are wanted."""
-    assert len(calibration_arrays(MODEL, data, 1)) == 1
+    assert len(calibration_arrays(MODEL, find_used(MODEL, data)["train"], 1)) == 1
 
 
-def test_nothing_to_calibrate_on(data: Path, tmp_path: Path) -> None:
-    """Training pictures that are missing, unreadable or of other labels are refused."""
-    with pytest.raises(DataError, match=r"no training picture in .* can be read"):
-        calibration_arrays(MODEL, tmp_path / "nowhere", 8)
-    with pytest.raises(DataError, match="has the labels a, b"):
-        calibration_arrays(PackedModel("resnet18", ("c", "d"), "onnx"), data, 8)
+def test_nothing_to_calibrate_on(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Training pictures that are of other labels are left out, and unreadable ones refused."""
+    (data / "train/b").rename(data / "train/c")
+    assert list(find_used(MODEL, data)) == ["val"]
+    assert "cannot be used: " in (said := capsys.readouterr().err)
+    assert "has the labels a, c, and the checkpoint a, b" in said
+    (data / "train/c").rename(data / "train/b")
     for path in data.glob("train/*/1.jpg"):
         path.unlink()
-    with pytest.raises(DataError, match="can be read"):
-        calibration_arrays(MODEL, data, 8)
+    with pytest.raises(DataError, match=r"no training picture in .* can be read"):
+        calibration_arrays(MODEL, find_used(MODEL, data)["train"], 8)
 
 
 def test_validation_can_be_read_again(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Every pass gives the same pictures with their labels; what is broken is said once."""
-    samples = Validation(MODEL, data)
+    samples = Validation(MODEL, data, find_used(MODEL, data))
     first, second = list(samples), list(samples)
 
     assert samples.labelled
@@ -97,7 +104,7 @@ def test_validation_can_be_read_again(data: Path, capsys: pytest.CaptureFixture[
 
 def test_noise_stands_in(tmp_path: Path) -> None:
     """Without validation pictures there is noise, which has no labels."""
-    samples = Validation(MODEL, tmp_path)
+    samples = Validation(MODEL, tmp_path, find_used(MODEL, tmp_path))
 
     assert (samples.inputs, samples.labelled) == ("random noise", False)
     assert {label for _, label in samples} == {-1}
@@ -128,11 +135,12 @@ def test_pictures_are_divided_as_in_training(divided: Path, seed: int) -> None:
     pictures = check_pictures(divided, 0.3, seed)
     model = trained_on(pictures, 0.3, seed)
 
-    samples = Validation(model, divided)
+    samples = Validation(model, divided, find_used(model, divided))
 
     assert samples.labelled
     assert [(array.tobytes(), label) for array, label in samples] == arrays_of(pictures.val)
-    assert sorted(array.tobytes() for array in calibration_arrays(model, divided, 99)) == sorted(
+    train = calibration_arrays(model, find_used(model, divided)["train"], 99)
+    assert sorted(array.tobytes() for array in train) == sorted(
         array for array, _ in arrays_of(pictures.train)
     )
 
@@ -145,26 +153,26 @@ def arrays_of(pictures: list[Picture]) -> list[tuple[bytes, int]]:
 def test_a_difference_is_described(data: Path, divided: Path) -> None:
     """Pictures that are the run's are no difference; any others are, wherever they lie."""
     model = replace(MODEL, provenance={"data": check_pictures(data).provenance})
-    assert describe_difference(model, data) is None
-    assert describe_difference(MODEL, data) is None
+    assert describe_difference(model, data, find_used(model, data)) is None
+    assert describe_difference(MODEL, data, find_used(MODEL, data)) is None
 
     (data / "val/a/1.jpg").rename(data / "train/a/3.jpg")
     (data / "val/a/4.jpg").write_bytes(encode(noise(80, 60, 7)))
-    assert describe_difference(model, data) == (
+    assert describe_difference(model, data, find_used(model, data)) == (
         "train/a (1 pictures then, 2 now), val/a (other names or contents)"
     )
 
     shared = trained_on(check_pictures(divided, 0.3), 0.3, 0)
-    assert describe_difference(shared, divided) is None
+    assert describe_difference(shared, divided, find_used(shared, divided)) is None
     (divided / "b/15.png").unlink()
-    assert "now)" in str(describe_difference(shared, divided))
+    assert "now)" in str(describe_difference(shared, divided, find_used(shared, divided)))
 
 
 def test_a_val_of_its_own_comes_first(divided: Path, data: Path) -> None:
     """Other pictures, with a folder `val`, are used as they are."""
     model = trained_on(check_pictures(divided, 0.3), 0.3, 0)
 
-    assert [label for _, label in Validation(model, data)] == [0, 1]
+    assert [label for _, label in Validation(model, data, find_used(model, data))] == [0, 1]
 
 
 def test_noise_stands_in_for_pictures_to_divide(divided: Path, tmp_path: Path) -> None:
@@ -172,5 +180,4 @@ def test_noise_stands_in_for_pictures_to_divide(divided: Path, tmp_path: Path) -
     model = trained_on(check_pictures(divided, 0.3), 0.3, 0)
     (tmp_path / "empty").mkdir()
 
-    assert not Validation(model, tmp_path / "empty").labelled
-    assert not Validation(model, tmp_path / "missing").labelled
+    assert find_used(model, tmp_path / "empty") == find_used(model, tmp_path / "missing") == {}

@@ -331,11 +331,18 @@ def test_a_store_that_cannot_be_written_is_named(
 ) -> None:
     """Where the store's disk is full, in BentoML's copying too, that is one line."""
     full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    for fault in (full, shutil.Error([("a", "b", str(full))])):
+    named = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "b")
+    same = shutil.Error("No space left on device in one and the same folder")
+    for fault, where in (
+        (full, "BENTOML_HOME ("),
+        (named, "b cannot be read or written"),
+        (shutil.Error([("a", "b", str(full))]), "b cannot be read or written"),
+        (same, "BENTOML_HOME ("),
+    ):
         monkeypatch.setattr(pack, "write_model", Mock(side_effect=fault))
 
         reason = refused(checkpoint, "--data", tmp_path)
-        assert "error: BENTOML_HOME (" in reason
+        assert reason.startswith(f"error: {where}")
         assert "No space left on device" in reason
 
 

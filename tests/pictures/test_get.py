@@ -346,6 +346,28 @@ def test_too_much(tmp_path: Path, refuse_zip: Refuse, monkeypatch: pytest.Monkey
     assert "at most 0.0 MB are accepted" in refuse_zip(make_zip(tmp_path / "x.zip", MEMBERS))
 
 
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize("below", ["2.jpg", "deeper/2.jpg"])
+def test_a_file_that_is_a_folder_too(
+    tmp_path: Path, refuse_zip: Refuse, below: str, order: int
+) -> None:
+    """No disk can hold a file and a folder of one name, whichever comes first."""
+    clash = [("set/train/ants/x", b"a file"), (f"set/train/ants/x/{below}", b"in a folder")]
+
+    line = refuse_zip(make_zip(tmp_path / "x.zip", MEMBERS | dict(clash[::order])))
+
+    assert "is both a file and a folder in it: rename one" in line
+
+
+def test_nested_pictures_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What lies in folders below a label's counts, and the folders do not."""
+    nested = {f"set/train/ants/deeper/{number}.jpg": b"nested" for number in range(7)}
+    path = make_zip(tmp_path / "x.zip", MEMBERS | nested)
+
+    assert get.main([str(path), str(tmp_path / "data"), *RENAMES]) == 0
+    assert "train: ant 9, bee 1\n" in capsys.readouterr().err
+
+
 def test_names_that_this_disk_cannot_tell_apart(
     tmp_path: Path, refuse_zip: Refuse, monkeypatch: pytest.MonkeyPatch
 ) -> None:

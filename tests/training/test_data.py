@@ -175,13 +175,16 @@ def test_the_validation_pictures_have_other_names(own: Path, name: str) -> None:
         check_pictures(own)
 
 
-def test_a_test_set_is_no_label(tmp_path: Path) -> None:
-    """Beside label folders that are divided, a folder of test pictures is left alone."""
-    fill(tmp_path, {"ant": 4, "bee": 4, "test/ant": 2, "test/bee": 2})
+def test_a_test_set_and_others_are_no_labels(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Beside label folders that are divided, test pictures and those of no label are left alone."""
+    fill(tmp_path, {"ant": 4, "bee": 4, "test/ant": 2, "test/bee": 2, "others": 4})
 
     assert check_pictures(tmp_path, 0.5).labels == ["ant", "bee"]
-    fill(tmp_path, {"train/control": 4, "train/test": 4})
-    assert check_pictures(tmp_path, 0.5).labels == ["control", "test"]
+    assert capsys.readouterr().err.count("is left alone") == 2
+    fill(tmp_path, {"train/others": 4, "train/test": 4})
+    assert check_pictures(tmp_path, 0.5).labels == ["others", "test"]
 
 
 def test_a_letter_may_be_spelt_in_two_ways(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 import argparse
 import hashlib
 import json
+import string
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final
@@ -254,6 +256,44 @@ def test_a_part_of_a_network_keeps_its_names(tmp_path: Path) -> None:
     name = "layer1.0.conv1.weight"
     assert torch.equal(network.state_dict()[name], part[name])
     assert torch.equal(network.state_dict()["conv1.weight"], before["conv1.weight"])
+
+
+@pytest.mark.usefixtures("tiny")
+def test_of_networks_that_fit_as_well_the_first_is_taken(tmp_path: Path) -> None:
+    """What a file wraps several networks in is taken in the file's order, in every process."""
+    network = build_model("resnet18", 2)
+    before = network.state_dict()["fc.bias"].clone()
+    names = reversed(string.ascii_lowercase)
+    several = {f"{name}.fc.bias": before + place for place, name in enumerate(names, 1)}
+
+    load_weights(network, "resnet18", save(tmp_path / "several.pth", several))
+
+    assert torch.equal(network.state_dict()["fc.bias"], before + 1)
+
+
+@pytest.mark.usefixtures("tiny")
+@pytest.mark.filterwarnings("ignore::UserWarning:torch")
+@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor")
+@pytest.mark.parametrize(
+    "convert",
+    [
+        lambda plain: torch.quantize_per_tensor(plain, 0.1, 0, torch.qint8),
+        torch.Tensor.to_sparse,
+        lambda plain: plain.to("meta"),
+    ],
+    ids=("quantized", "sparse", "meta"),
+)
+def test_tensors_of_other_kinds_are_not_taken(
+    tmp_path: Path, convert: Callable[[torch.Tensor], torch.Tensor]
+) -> None:
+    """What is no plain row of numbers counts as missing; a file of nothing else is refused."""
+    network = build_model("resnet18", 2)
+    whole, odd = network.state_dict(), convert(torch.ones(2))
+
+    file = save(tmp_path / "x.pth", {**whole, "fc.bias": odd})
+    assert load_weights(network, "resnet18", file)["missing"] == ["fc.bias"]
+    with pytest.raises(CheckpointError, match="no state dict"):
+        load_weights(network, "resnet18", save(tmp_path / "y.pth", {"fc.bias": odd}))
 
 
 @pytest.mark.usefixtures("tiny")

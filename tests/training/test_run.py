@@ -282,12 +282,40 @@ def test_every_machine_needs_the_same_pictures(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whose pictures are not the main process's says which."""
-    others = check_pictures(make_data(tmp_path / "other", train=5)).provenance
-    monkeypatch.setattr(ProcessGroup, "broadcast_object", lambda *_: others)
+    others = check_pictures(make_data(tmp_path / "other", train=5))
+    main_s = (others.labels, others.provenance)
+    monkeypatch.setattr(ProcessGroup, "broadcast_object", lambda *_: main_s)
     second = ProcessGroup(1, 2, 1)
 
     with pytest.raises(DataError, match=r"not those of the first process: train/circle \(5"):
         begin_run(tmp_path / "out", DEFAULTS, check_pictures(data), CPU, second)
+
+
+@quick
+def test_labels_keep_their_numbers_however_they_are_spelt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What another system spells and sorts otherwise is the same label to a run and to a group."""
+    data = make_data(tmp_path / "data", labels=("A\u0308pfel", "Birnen"))
+    arguments = DEFAULTS | {"weights": "none", "batch_size": 4, "epochs": 1}
+    begun = begin_run(tmp_path / "out", arguments, check_pictures(data), CPU)
+    last, first = load_checkpoint(begun.folder / "last.pt"), begun.pictures
+    for split in ("train", "val"):
+        (data / split / "A\u0308pfel").rename(data / split / "\xc4pfel")
+    pictures = check_pictures(data)
+    assert pictures.labels == ["Birnen", "\xc4pfel"]
+    values = iter([(first.labels, first.provenance), ({"what": "none"}, "float32", 1)])
+    monkeypatch.setattr(ProcessGroup, "broadcast_object", lambda *_: next(values))
+
+    for run in (
+        resume_run(begun.folder / "last.pt", last, pictures, CPU),
+        begin_run(tmp_path / "out", arguments, pictures, CPU),
+    ):
+        for split in ("train", "val"):
+            expected, actual = getattr(first, split), getattr(run.pictures, split)
+            assert [one.label for one in actual] == [one.label for one in expected]
+            assert [one.path.name for one in actual] == [one.path.name for one in expected]
+            assert {one.path.parent.name for one in actual if one.label == 0} == {"\xc4pfel"}
 
 
 def start(*arguments: str | Path) -> subprocess.Popen[str]:

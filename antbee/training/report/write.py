@@ -14,7 +14,7 @@ from antbee.command import printable, say
 from antbee.errors import AntBeeError, CheckpointError, DataError
 from antbee.files import write_atomically
 from antbee.training.checkpoint import Metrics, load_checkpoint
-from antbee.training.data import Pictures
+from antbee.training.data import Pictures, canonical
 from antbee.training.device import choose_device
 from antbee.training.folder import BEST, METRICS
 from antbee.training.network import restore_model
@@ -23,6 +23,8 @@ from antbee.training.report.numbers import most_confused
 from antbee.training.report.page import MOST_LABELS, Content, render
 
 REPORT: Final = "report.html"
+METRICS_BYTES: Final = 10_000_000
+"""Of metrics.jsonl, in which an epoch takes some 200; what is longer is no run's."""
 SHOWN: Final = 12
 """Mistakes, and uncertain answers, that are shown."""
 
@@ -50,12 +52,13 @@ def write_report(folder: Path, pictures: Pictures, device: torch.device | None =
     checkpoint = load_checkpoint(folder / BEST)
     if checkpoint.best is None:
         raise CheckpointError(f"{folder / BEST} is of a run without a finished epoch")
-    if checkpoint.labels != pictures.labels:
+    if set(map(canonical, checkpoint.labels)) != set(map(canonical, pictures.labels)):
         raise DataError(
             f"{folder / BEST} has the labels {', '.join(map(printable, checkpoint.labels))}, "
             f"and the pictures {', '.join(map(printable, pictures.labels))}: "
             "name its own with --data"
         )
+    pictures = pictures.respelt(checkpoint.labels)
     history = read_metrics(folder / METRICS)
 
     device = device or choose_device("auto")
@@ -122,8 +125,11 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     """Read metrics.jsonl: one dictionary an epoch.
 
     Raises:
-        CheckpointError: it is missing or damaged, or holds no epoch.
+        CheckpointError: it is missing, damaged or too large, or holds no epoch.
     """
+    # A pipe may never end.
+    if path.exists() and not (path.is_file() and path.stat().st_size <= METRICS_BYTES):
+        raise CheckpointError(f"{path} is no file of at most {METRICS_BYTES / 1e6:g} MB")
     needed = {field.name for field in fields(Metrics)}
     try:
         lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()]

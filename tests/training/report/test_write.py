@@ -10,7 +10,7 @@ import pytest
 from antbee.errors import CheckpointError, DataError
 from antbee.training.check import check_pictures
 from antbee.training.checkpoint import load_checkpoint, save_checkpoint
-from antbee.training.data import Pictures
+from antbee.training.data import Picture, Pictures
 from antbee.training.report import write
 from antbee.training.report.write import read_metrics, try_report, write_report
 from tests.training.report.drawn import save_run
@@ -56,6 +56,21 @@ def test_other_labels_are_refused(folder: Path, pictures: Pictures, tmp_path: Pa
     assert list(tmp_path.iterdir()) == [folder]
 
 
+def test_labels_are_the_run_s_however_they_are_spelt(
+    folder: Path, pictures: Pictures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is spelt and sorted otherwise on another system is asked about by the run's labels."""
+    state = load_checkpoint(folder / "best.pt")
+    save_checkpoint(replace(state, labels=["A\u0308pfel", "Birnen"]), folder / "best.pt")
+    moved = [replace(one, label=1 - one.label) for one in pictures.val[::-1]]
+    asked: list[Picture] = []
+    monkeypatch.setattr(write, "answer", lambda _network, val, _device: asked.extend(val))
+
+    with pytest.raises(AttributeError):  # nothing is answered
+        write_report(folder, replace(pictures, labels=["Birnen", "\xc4pfel"], val=moved))
+    assert {one.path.parent.name: one.label for one in asked} == {"circle": 0, "square": 1}
+
+
 def test_a_run_without_an_epoch_is_refused(folder: Path, pictures: Pictures) -> None:
     """A checkpoint of a run that has not ended its first epoch has nothing to report."""
     save_checkpoint(replace(load_checkpoint(folder / "best.pt"), best=None), folder / "best.pt")
@@ -81,6 +96,18 @@ def test_damaged_metrics_are_refused(tmp_path: Path, text: str | None) -> None:
 
     with pytest.raises(CheckpointError, match=r"metrics\.jsonl"):
         read_metrics(tmp_path / "metrics.jsonl")
+
+
+def test_metrics_without_an_end_are_not_read(tmp_path: Path) -> None:
+    """A file that is far too large, or a pipe, is refused before it is read."""
+    large, pipe = tmp_path / "metrics.jsonl", tmp_path / "pipe"
+    with large.open("wb") as file:
+        file.truncate(10**12)
+    os.mkfifo(pipe)
+
+    for path in (large, pipe):
+        with pytest.raises(CheckpointError, match="is no file of at most 10 MB"):
+            read_metrics(path)
 
 
 def test_a_failure_is_said_and_passed_over(
