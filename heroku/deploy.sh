@@ -203,7 +203,7 @@ ask_app() {
 check_tools
 check_app
 draw_picture
-port=$((20000 + $$ % 20000))
+port=$((10000 + $$ % 20000)) # below those that systems take for outgoing connections
 if [ "$by" = git ]; then try_export; else try_image; fi
 if [ -n "$dry" ]; then
     step "stopping before the push, as --dry-run says; what would follow:"
