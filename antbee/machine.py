@@ -42,10 +42,9 @@ UPLOADS_MB: Final = 200
 """Of request bodies that a process has in memory at once, where there is room for them."""
 SMALL_MB: Final = 19
 """What a thread needs for a picture of `antbee.images.LARGE` pixels."""
-PIXEL_BYTES: Final = 19
-"""Room for a pixel of a larger one: twice what decoding it takes at most."""
-
-
+PIXEL_BYTES: Final = 10
+"""Room for a pixel of a larger one: what decoding it takes at most, and a tenth more. A WebP, whose
+pixels take twice that, may have half of them."""
 METRICS_FOLDER: Final = "antbee-metrics-"
 """How a folder is called in which the processes of one server add up their metrics, up to a part
 that nobody can guess."""

@@ -8,6 +8,7 @@ import httpx
 import numpy as np
 from PIL import ExifTags, Image
 
+from antbee.images import WEBP_WEIGHT
 from tests.conftest import encode
 from tests.heroku.container.client import for_seconds, load
 from tests.heroku.container.conftest import FIGURES, Scale
@@ -15,14 +16,20 @@ from tests.heroku.container.dyno import run_dyno
 
 
 def largest(megapixels: float) -> list[bytes]:
-    """Make the pictures that take the most memory for their size: transparent, and turned."""
-    side = int((megapixels * 1e6) ** 0.5)
-    plane = np.broadcast_to(np.linspace(0, 255, side).astype(np.uint8), (side, side))
-    image, exif = Image.fromarray(np.stack([plane, plane], -1)), Image.Exif()
+    """Make the pictures that take the most memory for their size: transparent, and turned.
+
+    A WebP may have half as many pixels as others.
+    """
+    pictures, exif = [], Image.Exif()
     exif[ExifTags.Base.Orientation] = 6
+    for most in (megapixels / WEBP_WEIGHT, megapixels):
+        side = int((most * 1e6) ** 0.5)
+        plane = np.broadcast_to(np.linspace(0, 255, side).astype(np.uint8), (side, side))
+        pictures.append(Image.fromarray(np.stack([plane, plane], -1)))
+    webp, png = pictures
     return [
-        encode(image.convert("RGBA"), "WEBP", lossless=True, quality=0, method=0, exif=exif),
-        encode(image, "PNG", compress_level=1, exif=exif),
+        encode(webp.convert("RGBA"), "WEBP", lossless=True, quality=0, method=0, exif=exif),
+        encode(png, "PNG", compress_level=1, exif=exif),
     ]
 
 
