@@ -58,6 +58,9 @@ def test_several_pictures_are_sent_two_at_once(page: Page, stub: Stub, pictures:
     give(page, *pictures, *pictures)
     expect(page.locator(".verdict", has_text="Looking…")).to_have_count(2)
     expect(page.locator(".verdict", has_text="Waiting…")).to_have_count(4)
+    for _ in range(500):  # both are looked at before they are sent
+        if stub.most_at_once < 2:
+            page.wait_for_timeout(10)
     stub.open.set()
     expect(page.locator(".verdict", has_text="bee 98.2%")).to_have_count(6)
     page.locator("#files").set_input_files(pictures[2])
