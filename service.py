@@ -85,9 +85,8 @@ class App(bentoml.Service[Any]):
         self.inject_config()
         self.inner.check()
         end_with_parent()
-        with exit_on_error():
-            routes = bento_io.routes(self)
-            metrics.tracer = bento_io.tracer()
+        routes = bento_io.routes(self)
+        metrics.tracer = bento_io.tracer()
         theirs: Starlette = super().to_asgi(is_main)
         if not is_main:
             return theirs

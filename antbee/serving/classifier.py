@@ -4,7 +4,7 @@ Knows pictures and networks; knows nothing of HTTP.
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
@@ -70,19 +70,25 @@ class Classifier:
             ImageError: the bytes are not a picture that can be read.
         """
         check()
-        with self._metrics.stage("decode"), ExitStack() as decoded:
-            if len(data) > LARGE_BUFFER:
-                decoded.callback(trim_memory)  # the pieces that it came in
+        with self._decoding(data) as before_large:
             array = read_array(
                 data,
                 self.model.preprocessing,
                 max_pixels=self._max_pixels,
-                before_large=lambda: decoded.enter_context(self._large_picture()),
+                before_large=before_large,
             )
         check()
         with self._metrics.stage("network"):
             logits = self._predictor.logits(array[np.newaxis])
         return to_prediction(self.model, logits[0])
+
+    @contextmanager
+    def _decoding(self, data: bytes) -> Iterator[Callable[[], object]]:
+        """Time it, and give large memory back; yields what to call before a large picture."""
+        with self._metrics.stage("decode"), ExitStack() as decoded:
+            if len(data) > LARGE_BUFFER:
+                decoded.callback(trim_memory)  # the pieces that it came in
+            yield lambda: decoded.enter_context(self._large_picture())
 
     @contextmanager
     def _large_picture(self) -> Iterator[None]:
@@ -121,15 +127,13 @@ class Classifier:
         head = self.check_explainable(label)
         check()
         preprocessing = self.model.preprocessing
-        with self._metrics.stage("decode"), ExitStack() as decoded:
-            if len(data) > LARGE_BUFFER:
-                decoded.callback(trim_memory)  # the pieces that it came in
+        with self._decoding(data) as before_large:
             # As `read_array` reads it, so that the answer is the same.
             picture = decode_image(
                 data,
                 max_pixels=self._max_pixels,
                 shorter_side=preprocessing.resize,
-                before_large=lambda: decoded.enter_context(self._large_picture()),
+                before_large=before_large,
             )
             array = to_array(picture, preprocessing)
             picture, square = explain.displayed(picture, preprocessing)
