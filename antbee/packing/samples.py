@@ -84,8 +84,7 @@ def find_used(model: PackedModel, data: Path) -> dict[str, Split]:
     Raises:
         DataError: the validation pictures have other labels, or a folder cannot be looked into.
     """
-    recorded = model.provenance.get("data", {})
-    unreadable = recorded.get("unreadable", recorded.get("left_out", ()))  # an earlier run's
+    unreadable = model.provenance.get("data", {}).get("unreadable", ())
     val = find_val(data)
     arguments = model.provenance.get("arguments", {})
     fraction = arguments.get("val_fraction")

@@ -24,6 +24,7 @@ from antbee.training.data import (
     find_files,
     find_roots,
     group,
+    list_names,
     name_in,
     read_files,
     refuse_empty,
@@ -117,12 +118,11 @@ def examine(path: Path) -> Examined:
 
 def describe_group(one: Mapping[str, Any]) -> str:
     """Say in a line what is left out for the same reason; see `antbee.training.data.group`."""
-    count, names, reason = one["count"], one["names"], one["reason"]
+    count, names, reason = one["count"], list_names(one), one["reason"]
     if count == 1:
-        return f"left out {names[0]}: {reason}"
+        return f"left out {names}: {reason}"
     ending = f" that end in {one['ending']}" if one["ending"] else ""
-    rest = f" and {count - len(names)} more" if count > len(names) else ""
-    return f"left out {count} files{ending}: {reason}: {', '.join(names)}{rest}"
+    return f"left out {count} files{ending}: {reason}: {names}"
 
 
 def list_warnings(pictures: Pictures) -> list[str]:

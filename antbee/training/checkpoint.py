@@ -20,6 +20,7 @@ from torch.serialization import safe_globals
 
 from antbee.errors import CheckpointError
 from antbee.files import recorded_sums, sha256_of, write_with_checksum
+from antbee.training.data import group
 
 FORMAT: Final = "antbee checkpoint"
 VERSION: Final = 1
@@ -161,6 +162,8 @@ def from_state(state: dict[str, Any]) -> Checkpoint:
     state = _LATER | state
     fields = {field.name: state[field.name] for field in dataclasses.fields(Checkpoint)}
     fields["arguments"] = _LATER_ARGUMENTS | state["arguments"]
+    if isinstance(left_out := state["data"].get("left_out"), dict):  # an earlier release's, by name
+        fields["data"] = state["data"] | {"unreadable": list(left_out), "left_out": group(left_out)}
     fields["position"] = Position(**state["position"])
     fields["best"] = Metrics(**state["best"]) if state["best"] is not None else None
     fields["history"] = [Metrics(**metrics) for metrics in state["history"]]

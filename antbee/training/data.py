@@ -368,6 +368,12 @@ def group(left_out: Mapping[str, str]) -> list[dict[str, Any]]:
     ]
 
 
+def list_names(one: Mapping[str, Any]) -> str:
+    """Name the files of a `group`, and count those that are not named."""
+    names, rest = ", ".join(one["names"]), one["count"] - len(one["names"])
+    return f"{names} and {rest} more" if rest else names
+
+
 def describe_origin(
     folder: Path, used: Mapping[str, Split], sums: Mapping[Path, str]
 ) -> dict[str, Any]:

@@ -140,6 +140,18 @@ def test_a_checkpoint_that_lacks_something_is_refused(saved: Path) -> None:
         load_checkpoint(saved)
 
 
+def test_what_an_earlier_release_left_out_is_grouped(saved: Path) -> None:
+    """It kept a reason by each file's name, and all of them were taken for unreadable."""
+    state = torch.load(saved, weights_only=True)
+    state["data"]["left_out"] = {"train/a/1.jpg": "cut", "train/a/2.JPG": "cut"}
+    torch.save(state, saved)
+    saved.with_name(f"{saved.name}.sha256").unlink()
+
+    data = load_checkpoint(saved).data
+    assert data["unreadable"] == ["train/a/1.jpg", "train/a/2.JPG"]
+    assert [(one["count"], one["reason"]) for one in data["left_out"]] == [(2, "cut")]
+
+
 def test_bare_weights_are_no_checkpoint(tmp_path: Path) -> None:
     """A state dict is refused where a run is to go on."""
     torch.save({"fc.weight": torch.zeros(2)}, tmp_path / "weights.pth")

@@ -40,7 +40,7 @@ def report(folder: Path, data: Path | None) -> int:
     checkpoint = load_checkpoint(folder / BEST)
     settings, provenance = checkpoint.arguments, checkpoint.data
     data = data or Path(settings["data"])
-    known = provenance.get("unreadable", provenance.get("left_out", ()))  # earlier runs'
+    known = provenance.get("unreadable", ())
     splits = find_splits(data, settings.get("val_fraction"), settings["seed"], known)
     train, val = splits["train"].pictures, splits["val"].pictures
     recorded = sum(provenance["pictures"]["val"].values())

@@ -20,7 +20,7 @@ from PIL import Image
 from antbee.calibration import BINS, FOLDS, error_by_chance
 from antbee.command import printable
 from antbee.training.checkpoint import Checkpoint, Metrics
-from antbee.training.data import group
+from antbee.training.data import list_names
 from antbee.training.report.measure import Answers, Illustration
 from antbee.training.report.numbers import (
     Counts,
@@ -106,7 +106,7 @@ def render(content: Content, charts: Mapping[str, bytes]) -> str:
     environment.filters.update(embed_chart=embed_chart, embed_thumbnail=embed_thumbnail)
     answers, checkpoint = content.answers, content.checkpoint
     kept = most_confused(content.counts, MOST_LABELS)
-    labels, left_out = checkpoint.labels, checkpoint.data.get("left_out", [])
+    labels, left_out = checkpoint.labels, checkpoint.data.get("left_out", ())
     return environment.get_template("page.html").render(
         content=content,
         charts=charts,
@@ -123,7 +123,7 @@ def render(content: Content, charts: Mapping[str, bytes]) -> str:
         recall=recall,
         precision=precision,
         error_by_chance=error_by_chance(answers.probabilities),
-        left_out=left_out if isinstance(left_out, list) else group(left_out),  # earlier runs'
+        left_out=[(list_names(one), one["count"], one["reason"]) for one in left_out],
         bins=BINS,
         folds=FOLDS,
         settings=checkpoint.arguments
