@@ -5,9 +5,9 @@ from typing import Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from antbee.accuracy import Proportion
 from antbee.artifact import PackedModel
 from antbee.command import printable
-from antbee.training.report.numbers import Proportion
 
 TEMPLATE: Final = "card.md"
 

@@ -14,14 +14,13 @@ import numpy as np
 from antbee.artifact import PackedModel
 from antbee.command import printable, progress_bar, say
 from antbee.errors import AntBeeError, DataError
-from antbee.files import is_folder
+from antbee.files import canonical, is_folder
 from antbee.images import Preprocessing, read_array, read_picture
 from antbee.packing.gate import NO_LABEL
 from antbee.predictor import Floats
 from antbee.training.data import (
     Picture,
     Split,
-    canonical,
     describe_change,
     describe_origin,
     find_pictures,

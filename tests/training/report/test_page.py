@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from antbee.training.report.measure import Answers
-from antbee.training.report.page import Content, duration, embed_thumbnail, render
+from antbee.training.report.page import Content, duration, embed_picture, render
 from tests.conftest import encode, noise
 from tests.training.report.drawn import content
 
@@ -113,14 +113,16 @@ def test_figures_are_those_of_the_answers() -> None:
 
 def test_the_confusion_is_text_too() -> None:
     """Labels of any script can be read beside their counts, whatever fonts the charts have."""
-    told = content(("ant", "\u8702"))
-    cells = "".join(f"<td>{count}</td>" for count in told.counts[1])
+    told = content(("ant", "\u8702"), each=30)
+    wrong, right = told.counts[1]
+    cells = f"<td>{wrong} ({wrong / 0.3:.0f} %)</td><td>{right} ({right / 0.3:.0f} %)</td>"
 
+    assert wrong
     assert f'<tr><th scope="row">\u8702</th>{cells}</tr>' in render(told, CHARTS)
 
 
 def test_every_shown_picture_has_its_facts() -> None:
-    """Each thumbnail has truth, answer, probability and file name, and its map beside it."""
+    """Each has truth, answer, probability and file name, its map beside it, and is there large."""
     told = content(("ant", "bee", "moth"))
     page = page_of(told)
     first = told.worst[0]
@@ -132,7 +134,7 @@ def test_every_shown_picture_has_its_facts() -> None:
     assert f"{truth} taken for {answer}, {sure:.1f} %" in page.text
     assert "/".join(told.answers.pictures[first].path.parts[-3:]) in page.text
     images = sum(name == "img" for name, _ in page.elements)
-    assert images == len(CHARTS) + 2 * (len(told.worst) + len(told.uncertain))
+    assert images == len(CHARTS) + 3 * (len(told.worst) + len(told.uncertain))
 
 
 def test_tables_have_headings() -> None:
@@ -145,7 +147,7 @@ def test_tables_have_headings() -> None:
 
 def test_thumbnails_are_embedded() -> None:
     """A picture is in the page itself, with its size."""
-    embedded = embed_thumbnail(noise(40, 30))
+    embedded = embed_picture(noise(40, 30))
     kind, _, data = embedded.address.partition("base64,")
 
     assert kind == "data:image/jpeg;"

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from antbee.training.report.numbers import (
+from antbee.accuracy import (
     Proportion,
     confusion,
     frequent_mistakes,
