@@ -134,7 +134,7 @@ def check_test(
     if not test.pictures:
         say(f"{test.root} holds no picture of these labels that can be read: nothing is tested")
         return [], {}
-    say(f"{len(test.pictures)} pictures in {test.root}: measured at the end, and never before")
+    say(f"{len(test.pictures)} pictures in {test.root}: nothing is learned or chosen by them")
     return test.pictures, describe_test(test, sums, known)
 
 

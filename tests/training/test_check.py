@@ -214,7 +214,7 @@ def test_pictures_in_no_label_s_folder_are_named(
     assert capsys.readouterr().err.splitlines() == [
         "left out train/loose.png: it lies in no label's folder",
         "left out 1 of 5 files",
-        f"2 pictures in {tmp_path / 'test'}: measured at the end, and never before",
+        f"2 pictures in {tmp_path / 'test'}: nothing is learned or chosen by them",
     ]
 
 
@@ -233,7 +233,7 @@ def test_test_pictures_are_counted_apart(
     err = capsys.readouterr().err
     assert "left out test/wasp/0.png: no pictures of wasp are trained on\n" in err
     assert "left out test/a/broken.png: " in err
-    assert f"3 pictures in {tmp_path / 'test'}: measured at the end, and never before\n" in err
+    assert f"3 pictures in {tmp_path / 'test'}: nothing is learned or chosen by them\n" in err
     assert (pictures.train, pictures.val) == (alone.train, alone.val)
     assert describe_change(alone.provenance, pictures.provenance) is None
     assert [(one.path.name, one.label) for one in pictures.test] == [
