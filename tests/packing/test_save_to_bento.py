@@ -37,8 +37,11 @@ from antbee.training.network import build_model
 from save_to_bento import main
 from tests.conftest import LABELS, REPOSITORY, Server, StartServer, encode, environment, noise
 
-# BentoML's, as it is imported.
-pytestmark = pytest.mark.filterwarnings("ignore:GitWildMatchPattern:DeprecationWarning")
+pytestmark = [
+    # BentoML's, as it is imported.
+    pytest.mark.filterwarnings("ignore:GitWildMatchPattern:DeprecationWarning"),
+    pytest.mark.xdist_group("save_to_bento"),  # one packing for all, with a server or without
+]
 
 
 @pytest.fixture(scope="module")
