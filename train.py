@@ -60,6 +60,7 @@ def train(parser: argparse.ArgumentParser, options: argparse.Namespace, stop: St
     from antbee.training.device import choose_device  # noqa: PLC0415
     from antbee.training.distributed import joined_process_group  # noqa: PLC0415
     from antbee.training.folder import BEST, restarted_run  # noqa: PLC0415
+    from antbee.training.report.held_out import try_test  # noqa: PLC0415
     from antbee.training.report.write import try_report  # noqa: PLC0415
     from antbee.training.run import begin_run, resume_run  # noqa: PLC0415
     from antbee.training.tensorboard import load_writer  # noqa: PLC0415
@@ -101,6 +102,7 @@ def train(parser: argparse.ArgumentParser, options: argparse.Namespace, stop: St
         best = going.folder / BEST
         print(best, flush=True)
         stop.check()
+        try_test(going.folder, pictures, device)
         try_report(going.folder, pictures, device)
         if wants_bento(options.bento):
             pack(best, arguments["data"])

@@ -40,7 +40,9 @@ class PackedModel:
         candidates: the runtimes among which `auto` takes the fastest on the machine that serves;
             none if packing was asked for `runtime` by name.
         preprocessing: how a picture becomes the network's input.
-        metrics: of the checkpoint's epoch: `epoch`, `val_top1` (0 to 1), `val_loss`.
+        metrics: of the checkpoint's epoch: `epoch`, `val_top1` (0 to 1), `val_loss`, and
+            `val_chose_the_epoch`, so that it is optimistic; and of the pictures by which nothing
+            was chosen, where there are any, `test`: see `antbee.packing.held_out`.
         calibration: what the logits of every runtime are divided by before the softmax; older
             packages have temperature 1.
         gate: one row a runtime: how it differs from PyTorch, and its speed; how int8 was made, or

@@ -27,6 +27,7 @@ from antbee.errors import ModelError
 from antbee.files import sha256_of
 from antbee.packing.card import write_card
 from antbee.packing.choose import choose
+from antbee.packing.held_out import measure_test
 from antbee.predictor import OUTPUT_NODES
 from antbee.training.checkpoint import load_checkpoint
 from antbee.training.network import HEAD, restore_model
@@ -94,9 +95,12 @@ def save_bento(checkpoint: Path, data: Path | None, runtime: str, name: str, sou
 
 def store_metadata(model: PackedModel) -> dict[str, Any]:
     """What BentoML's store shows of a packed model: plain values, none of them None."""
+    metrics = {name: value for name, value in model.metrics.items() if value is not None}
+    if test := metrics.pop("test", None):
+        metrics |= {"test_top1": test["accuracy"], "test_pictures": test["pictures"]}
     return {
         "labels": list(model.labels),
-        "metrics": {name: value for name, value in model.metrics.items() if value is not None},
+        "metrics": metrics,
         "temperature": model.calibration.temperature,
         "checkpoint_sha256": model.provenance["checkpoint"]["sha256"],
     }
@@ -130,11 +134,12 @@ def pack(path: Path, data: Path | None, runtime: str, folder: Path) -> PackedMod
             name is not good enough.
     """
     checkpoint = load_checkpoint(path)
-    metrics: dict[str, float] = {}
+    metrics: dict[str, Any] = {}
     # Weights saved in the middle of an epoch have been measured by nobody.
     if checkpoint.history and not checkpoint.position.step:
         last = checkpoint.history[-1]
         metrics = {"epoch": last.epoch, "val_top1": last.val_top1, "val_loss": last.val_loss}
+        metrics["val_chose_the_epoch"] = True  # which makes it optimistic
     # The server shows these to anybody, whom the folders of this machine do not concern.
     arguments = checkpoint.arguments
     names = {name: printable(Path(str(arguments.get(name))).name) for name in ("data", "weights")}
@@ -157,10 +162,14 @@ def pack(path: Path, data: Path | None, runtime: str, folder: Path) -> PackedMod
     export_head(network, folder / artifact.HEAD)
     export_onnx(network, folder / artifact.ONNX, model.preprocessing.crop)
     write_model(model)
-    chosen = choose(read_model(folder), data or Path(arguments["data"]), runtime)
+    data = data or Path(arguments["data"])
+    chosen = choose(read_model(folder), data, runtime)
     # What was left out is its owner's business.
     public = {key: value for key, value in checkpoint.data.items() if key not in _PRIVATE}
     write_model(replace(chosen, provenance={**chosen.provenance, "data": public}))
+    packed = read_model(folder)
+    if test := measure_test(packed, data, path):
+        write_model(replace(packed, metrics={**packed.metrics, "test": test}))
     return read_model(folder)
 
 

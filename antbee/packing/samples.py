@@ -14,14 +14,13 @@ import numpy as np
 from antbee.artifact import PackedModel
 from antbee.command import printable, progress_bar, say
 from antbee.errors import AntBeeError, DataError
-from antbee.files import is_folder
+from antbee.files import canonical, is_folder
 from antbee.images import Preprocessing, read_array, read_picture
 from antbee.packing.gate import NO_LABEL
 from antbee.predictor import Floats
 from antbee.training.data import (
     Picture,
     Split,
-    canonical,
     describe_change,
     describe_origin,
     find_pictures,
@@ -65,7 +64,7 @@ class Validation:
                 yield generator.standard_normal(shape, np.float32), NO_LABEL
         readable = []
         with progress_bar("comparing", len(self._pictures)) as bar:
-            for picture, array in _decoded(self._pictures, self._preprocessing):
+            for picture, array in decoded(self._pictures, self._preprocessing):
                 readable.append(picture)
                 yield array, picture.label
                 bar.update(1)
@@ -142,7 +141,7 @@ def calibration_arrays(model: PackedModel, train: Split, count: int) -> list[Flo
         DataError: none can be read.
     """
     pictures = spread(train.pictures)
-    arrays = [array for _, array in islice(_decoded(pictures, model.preprocessing), count)]
+    arrays = [array for _, array in islice(decoded(pictures, model.preprocessing), count)]
     if not arrays:
         raise DataError(f"no training picture in {train.root} can be read")
     return arrays
@@ -160,7 +159,7 @@ def spread(pictures: Iterable[Picture]) -> list[Picture]:
     return [picture for picture in turns if picture is not None]
 
 
-def _decoded(
+def decoded(
     pictures: Iterable[Picture], preprocessing: Preprocessing
 ) -> Iterator[tuple[Picture, Floats]]:
     """Read the pictures as the server does; those that cannot be read are said and left out."""

@@ -90,6 +90,21 @@ def test_page_says_who_answers(page: Page) -> None:
     expect(about).to_contain_text("a drawn sample set, seed 0")
     expect(about).to_contain_text("96.1% right (147 of 153 pictures)")
     expect(about).to_contain_text("It knows only ant and bee, and will call anything one of them.")
+    expect(page.locator("#model-test")).to_be_hidden()
+
+
+def test_page_tells_the_test_accuracy(page: Page, stub: Stub) -> None:
+    """Where there were test pictures, that of the runtime that answers stands before validation's.
+
+    What training measured is the trained network's.
+    """
+    test = {"pictures": 50, "correct": 41}
+    by_runtime = {"onnx": 41, "int8": 42}
+    for told, said in ((test, "82% right (41 of 50"), (test | {"by_runtime": by_runtime}, "84%")):
+        stub.about = {"metrics": {"test": told}}
+        page.goto("/")
+        expect(page.locator("#model-test")).to_contain_text(said)
+    expect(page.locator("#model-accuracy")).to_have_text("96.1% right (147 of 153 pictures)")
 
 
 @pytest.mark.parametrize(

@@ -168,7 +168,8 @@ def test_model_says_what_it_was_made_of(saved: Saved) -> None:
     assert "model.int8.onnx" in model["files"]
     assert model["gate"]["rows"][1]["pictures"] == model["calibration"]["pictures"] == 6
     assert model["gate"]["rows"][1]["exact"]
-    assert model["metrics"] == {"epoch": 1, "val_top1": 0.5, "val_loss": 0.6}
+    epoch = {"epoch": 1, "val_top1": 0.5, "val_loss": 0.6, "val_chose_the_epoch": True}
+    assert model["metrics"] == epoch
     assert arguments.items() <= model["provenance"]["arguments"].items()
     assert "left out" in saved.err
     assert "broken.jpg" in saved.err

@@ -2,6 +2,7 @@
 
 import json
 import resource
+import shutil
 import subprocess
 import sys
 import time
@@ -72,6 +73,22 @@ def test_the_last_line_is_the_best_checkpoint(
     assert "\nnothing frozen, new views in every epoch, 1 epoch(s), " in captured.err
     assert "epoch 1/1  train loss " in captured.err
     assert "pictures/s" in captured.err
+
+
+@quick
+def test_the_end_is_measured_on_test_pictures(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What was missed, because it was interrupted there, is made up for when the run goes on."""
+    more = shutil.copytree(data, tmp_path / "data")
+    shutil.copytree(more / "val", more / "test")
+    run = train(*random_start(more, tmp_path / "runs", "--epochs", "1"))
+    assert "in test and in train or val, 4 time(s)" in (err := capsys.readouterr().err)
+    assert "\ntest: " in err
+    (run / "test.json").unlink()
+    assert train("-c", run / "last.pt") == run
+
+    assert json.loads((run / "test.json").read_text())["pictures"] == 4
 
 
 @quick

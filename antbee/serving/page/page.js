@@ -115,21 +115,31 @@ function showModel({ model, arch, runtime, labels, metrics, gate, provenance }) 
   find("model-network").textContent = `${arch}, runtime ${runtime}`;
   find("model-data").textContent = provenance.data?.source ?? "not recorded";
   find("model-accuracy").textContent = accuracy(runtime, metrics, gate);
+  if (metrics.test) showTest(runtime, metrics.test);
   find("model-labels").textContent = list(labels, "conjunction");
   find("model-facts").classList.remove("pending");
   const question = `${list(labels, "disjunction")}?`;
   if (question.length <= LONGEST_QUESTION) find("question").textContent = capitalised(question);
 }
 
+/** By the network that answers here, if packing asked it; else by the trained one. */
+function showTest(runtime, { pictures, correct, by_runtime: by }) {
+  const dd = find("model-test");
+  dd.textContent = right(by?.[runtime] ?? correct, pictures);
+  dd.hidden = dd.previousElementSibling.hidden = false;
+}
+
 /** Of the network that answers here, if packing could measure it; else of the trained one. */
 function accuracy(runtime, metrics, gate) {
   const row = gate.rows?.find((one) => one.runtime === runtime);
   if (gate.inputs?.startsWith("validation pictures") && row) {
-    const counted = `${row.correct} of ${row.pictures} pictures`;
-    return `${percent(row.correct / row.pictures)} right (${counted})`;
+    return right(row.correct, row.pictures);
   }
   return metrics.val_top1 === undefined ? "not measured" : `${percent(metrics.val_top1)} right`;
 }
+
+const right = (count, pictures) =>
+  `${percent(count / pictures)} right (${count} of ${pictures} pictures)`;
 
 const capitalised = (text) => text[0].toLocaleUpperCase() + text.slice(1);
 

@@ -1,4 +1,4 @@
-"""The best network on the validation pictures: its logits, and what in a few spoke for its answer.
+"""The best network on pictures: its logits, and what in a few spoke for its answer.
 
 Pictures come through `read_array` and the network in float32, as in validation and when served.
 """
@@ -17,7 +17,7 @@ from torchvision.models.feature_extraction import create_feature_extractor
 
 from antbee.ahead import open_pool, work_ahead
 from antbee.artifact import FEATURES
-from antbee.calibration import calibrate, softmax
+from antbee.calibration import Calibration, calibrate, softmax
 from antbee.command import printable, progress_bar
 from antbee.errors import AntBeeError, DataError
 from antbee.explain import activation_maps, displayed, overlay, strength
@@ -31,27 +31,31 @@ AHEAD: Final = 2
 """Batches that are read ahead."""
 THUMBNAIL: Final = 224
 """The longer side of a picture in the report, in pixels."""
+FULL: Final = 1024
+"""The same of the picture that a click opens, which is no larger than it came."""
 T = TypeVar("T")
 
 
 class Answers:
-    """What the network says of the validation pictures.
+    """What the network says of pictures, such as those to validate on.
 
     Attributes:
         pictures: the pictures.
         logits: float32 [N, classes].
         truth: the true labels' indices, int64 [N].
         labels: the answers' indices, int64 [N].
-        calibration: the temperature that packing will find, too.
+        calibration: the temperature that packing will find, too; 1 if it is not to be `calibrated`.
         probabilities: what will be served, calibrated, [N, classes].
     """
 
-    def __init__(self, pictures: Sequence[Picture], logits: Floats) -> None:
+    def __init__(
+        self, pictures: Sequence[Picture], logits: Floats, *, calibrated: bool = True
+    ) -> None:
         self.pictures = pictures
         self.logits = logits
         self.truth = np.array([picture.label for picture in pictures], np.int64)
         self.labels = np.asarray(logits.argmax(1), np.int64)
-        self.calibration = calibrate(logits, self.truth)
+        self.calibration = calibrate(logits, self.truth) if calibrated else Calibration()
         self.probabilities = softmax(logits, self.calibration.temperature)
 
     def worst(self, most: int) -> list[int]:
@@ -73,15 +77,23 @@ class Illustration:
     Attributes:
         picture: small.
         heat_map: the picture with the answer's class activation map over it, of the same size.
+        full: the picture, its longer side at most `FULL`.
     """
 
     picture: Image.Image
     heat_map: Image.Image
+    full: Image.Image
 
 
 @torch.inference_mode()
-def answer(network: nn.Module, pictures: Sequence[Picture], device: torch.device) -> Answers:
-    """Ask a network, in its evaluation mode, about every picture.
+def answer(
+    network: nn.Module,
+    pictures: Sequence[Picture],
+    device: torch.device,
+    *,
+    calibrated: bool = True,
+) -> Answers:
+    """Ask a network, in its evaluation mode, about every picture, of which there is one at least.
 
     Raises:
         DataError: a picture can no longer be read.
@@ -92,7 +104,7 @@ def answer(network: nn.Module, pictures: Sequence[Picture], device: torch.device
         while batch := list(islice(arrays, BATCH)):
             logits.append(network(torch.from_numpy(np.stack(batch)).to(device)).cpu().numpy())
             bar.update(len(batch))
-    return Answers(pictures, np.concatenate(logits))
+    return Answers(pictures, np.concatenate(logits), calibrated=calibrated)
 
 
 @torch.inference_mode()
@@ -106,15 +118,19 @@ def explain(
     """
     extractor = create_feature_extractor(network, OUTPUT_NODES).eval()
     head = network.get_parameter(f"{HEAD}.weight").detach().cpu().numpy()
-    decode = partial(decode_image, shorter_side=IMAGENET.resize)
     explanations = {}
     for index in indices:
-        picture = _read(decode, answers.pictures[index])
+        picture = _read(
+            partial(decode_image, shorter_side=IMAGENET.resize), answers.pictures[index]
+        )
+        # The network's own is reduced as it is decoded, further than a person would like.
+        full = _read(partial(decode_image, shorter_side=FULL), answers.pictures[index])
+        full.thumbnail((FULL, FULL))
         batch = torch.from_numpy(to_array(picture)[np.newaxis]).to(device)
         maps = activation_maps(extractor(batch)[FEATURES][0].cpu().numpy(), head)
         small, square = displayed(picture, IMAGENET, THUMBNAIL)
         heat_map = overlay(small, strength(maps, answers.labels[index]), square)
-        explanations[index] = Illustration(small, heat_map)
+        explanations[index] = Illustration(small, heat_map, full)
     return explanations
 
 

@@ -1,6 +1,7 @@
 """A run's report, from its checkpoint and pictures to the files in its folder."""
 
 import json
+import random
 import shlex
 from dataclasses import fields
 from datetime import UTC, datetime
@@ -8,38 +9,47 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
+from torch import nn
 
+from antbee.accuracy import HeldOut, Proportion, most_confused
 from antbee.calibration import reliability, softmax
 from antbee.command import printable, say
 from antbee.errors import AntBeeError, CheckpointError, DataError
-from antbee.files import write_atomically
+from antbee.files import canonical, write_atomically
 from antbee.training.checkpoint import Metrics, load_checkpoint
-from antbee.training.data import Pictures, canonical
+from antbee.training.data import Pictures
 from antbee.training.device import choose_device
 from antbee.training.folder import BEST, METRICS
 from antbee.training.network import restore_model
+from antbee.training.report.held_out import read_result, write_result
 from antbee.training.report.measure import answer, explain
-from antbee.training.report.numbers import most_confused
 from antbee.training.report.page import MOST_LABELS, Content, render
 
 REPORT: Final = "report.html"
+TEST_REPORT: Final = "report-test.html"
 METRICS_BYTES: Final = 10_000_000
 """Of metrics.jsonl, in which an epoch takes some 200; what is longer is no run's."""
 SHOWN: Final = 12
 """Mistakes, and uncertain answers, that are shown."""
+MOST_TRAINING: Final = 500
+"""Training pictures that are asked about, too: their interval is narrower than 9 points."""
 
 
-def write_report(folder: Path, pictures: Pictures, device: torch.device | None = None) -> Path:
-    """Ask the best network about the validation pictures and write the report.
+def write_report(
+    folder: Path, pictures: Pictures, device: torch.device | None = None, *, split: str = "val"
+) -> Path:
+    """Ask the best network about the validation pictures, or the test pictures; write the report.
 
     Args:
-        folder: of the run: `best.pt` and `metrics.jsonl` are read; `report.html` and its charts
-            are written, over those of an earlier report.
-        pictures: `val` is used.
+        folder: of the run: `best.pt`, `metrics.jsonl` and `test.json` are read; `report.html` and
+            its charts are written, over those of an earlier report. For the test pictures
+            `test.json` and `report-test.html` are, and charts that are called after it.
+        pictures: those of the split are used, and of `train` up to `MOST_TRAINING`.
         device: where the network runs; None for the first that is there.
+        split: `val` or `test`.
 
     Returns:
-        The path of `report.html`.
+        The path of the page.
 
     Raises:
         CheckpointError: the run has no finished epoch, or its files are damaged or cannot be
@@ -63,7 +73,13 @@ def write_report(folder: Path, pictures: Pictures, device: torch.device | None =
 
     device = device or choose_device("auto")
     network = restore_model(checkpoint).to(device).eval()
-    answers = answer(network, pictures.val, device)
+    tested = split == "test"
+    if tested:
+        answers = answer(network, pictures.test, device, calibrated=False)
+        held_out: HeldOut | None = write_result(folder, checkpoint, answers, pictures)
+    else:
+        answers = answer(network, pictures.val, device)
+        held_out = read_result(folder / BEST)
     worst, uncertain = answers.worst(SHOWN), answers.least_certain(SHOWN)
     content = Content(
         name=folder.resolve().name,
@@ -75,18 +91,20 @@ def write_report(folder: Path, pictures: Pictures, device: torch.device | None =
         explanations=explain(network, answers, {*worst, *uncertain}, device),
         worst=worst,
         uncertain=uncertain,
+        split=split,
+        held_out=held_out,
+        trained=None if tested else _ask_about_training(network, pictures, device),
     )
 
     kept = most_confused(content.counts, MOST_LABELS)
-    made = {
-        "curves.png": figures.draw_curves(history, content.best.epoch),
-        "confusion.png": figures.draw_confusion(content.counts, checkpoint.labels, kept),
-        "reliability.png": figures.draw_reliability(
+    made = {"confusion.png": figures.draw_confusion(content.counts, checkpoint.labels, kept)}
+    if not tested:
+        made["curves.png"] = figures.draw_curves(history, content.best.epoch)
+        made["reliability.png"] = figures.draw_reliability(
             reliability(softmax(answers.logits), answers.truth),
             reliability(answers.probabilities, answers.truth),
             answers.calibration.temperature,
-        ),
-    }
+        )
     for name, title, indices in (
         ("mistakes.png", "Most confident mistakes", worst),
         ("uncertain.png", "Least certain answers", uncertain),
@@ -97,6 +115,8 @@ def write_report(folder: Path, pictures: Pictures, device: torch.device | None =
         ]
         made[name] = figures.draw_sheet(title, explanations, captions)
     made[REPORT] = render(content, made).encode()
+    if tested:
+        made = {name.replace(".", "-test."): data for name, data in made.items()}
     for name, data in made.items():  # the page last: where it is, its charts are
         try:
             write_atomically(folder / name, data)
@@ -104,7 +124,21 @@ def write_report(folder: Path, pictures: Pictures, device: torch.device | None =
             raise CheckpointError(
                 f"{folder / name} could not be written: {error.strerror}"
             ) from error
-    return folder / REPORT
+    return folder / (TEST_REPORT if tested else REPORT)
+
+
+def _ask_about_training(
+    network: nn.Module, pictures: Pictures, device: torch.device
+) -> Proportion | None:
+    """Of some training pictures, read as validation pictures are, those that are recognised."""
+    generator = random.Random(0)  # noqa: S311 - nothing secret
+    drawn = generator.sample(pictures.train, min(MOST_TRAINING, len(pictures.train)))
+    try:
+        answers = answer(network, drawn, device, calibrated=False)
+    except DataError as error:
+        say(f"no training accuracy in the report: {error}")
+        return None
+    return Proportion(int((answers.labels == answers.truth).sum()), len(drawn))
 
 
 def try_report(folder: Path, pictures: Pictures, device: torch.device | None = None) -> None:

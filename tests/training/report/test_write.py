@@ -1,5 +1,6 @@
 """A run's report, from its folder to its folder."""
 
+import json
 import os
 import shutil
 from dataclasses import replace
@@ -7,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from antbee.accuracy import HeldOut, Proportion
 from antbee.errors import CheckpointError, DataError
+from antbee.files import sha256_of
 from antbee.training.check import check_pictures
 from antbee.training.checkpoint import load_checkpoint, save_checkpoint
 from antbee.training.data import Picture, Pictures
@@ -22,14 +25,23 @@ MADE = {
 
 
 def test_report_is_in_the_runs_folder(folder: Path, pictures: Pictures) -> None:
-    """The page and its charts are written, and nothing else in the folder is touched."""
+    """The page and its charts are written, and nothing else in the folder is touched.
+
+    What was measured on test pictures is on the page, and how training pictures are recognised.
+    """
+    labels = {label: Proportion(4, 9) for label in pictures.labels}
+    tested = HeldOut("training", sha256_of(folder / "best.pt"), "5ab", 0, labels)
+    (folder / "test.json").write_text(json.dumps(tested.describe()))
     before = {path: path.read_bytes() for path in folder.iterdir()}
     path = write_report(folder, pictures)
 
     assert path == folder / "report.html"
     assert {one.name for one in folder.iterdir()} == MADE | {one.name for one in before}
     assert all(one.read_bytes() == contents for one, contents in before.items())
-    assert "20250131-235959-resnet18" in path.read_text("utf-8")
+    page = path.read_text("utf-8")
+    assert "20250131-235959-resnet18" in page
+    assert "8 of 18, " in page
+    assert "on 12 training pictures" in page
 
 
 def test_labels_and_files_need_not_be_text(data: Path, tmp_path: Path) -> None:
