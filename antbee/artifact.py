@@ -84,6 +84,11 @@ class PackedModel:
             raise ModelError(f"{path} is damaged (its checksum differs): pack the model again")
         return path
 
+    @property
+    def tells_unknown(self) -> bool:
+        """Whether its answers say if a picture shows any of the labels."""
+        return self.pooled is not None and TYPICALITY in self.files
+
     def describe(self) -> dict[str, Any]:
         """What `model.json` says of the model itself; JSON can hold it."""
         content = asdict(self)

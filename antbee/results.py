@@ -12,6 +12,7 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import Final, TextIO
 
+from antbee.artifact import PackedModel
 from antbee.command import printable
 from antbee.errors import AntBeeError
 from antbee.predictor import Prediction
@@ -37,27 +38,31 @@ class Outcome:
 class CsvTable:
     """Rows of a table as RFC 4180 has them, but for their ends, which are Unix's.
 
-    A column for each label's probability, and one for what went wrong. What a spreadsheet would
-    take for a formula has an apostrophe before it.
+    A column for each label's probability, two for whether it is any label's where the model can
+    tell, and one for what went wrong. What a spreadsheet would take for a formula has an apostrophe
+    before it.
 
     Args:
         file: where they go.
         name: what the first column is called.
-        labels: those of the model.
+        model: whose answers they are.
     """
 
-    def __init__(self, file: TextIO, name: str, labels: Sequence[str]) -> None:
+    def __init__(self, file: TextIO, name: str, model: PackedModel) -> None:
         self._file = file
-        self._labels = labels
-        shares = (f"probability_{label}" for label in labels)
-        self._write([name, "label", "probability", *shares, "error"])
+        self._labels = model.labels
+        self._judged = ["known", "typicality"] if model.tells_unknown else []
+        shares = (f"probability_{label}" for label in model.labels)
+        self._write([name, "label", "probability", *shares, *self._judged, "error"])
 
     def write(self, name: str, prediction: Prediction | None, error: str = "") -> None:
         """Write a row for a picture: what it shows, or why that is not known."""
-        found: list[str | float] = [""] * (2 + len(self._labels))
+        found: list[str | float] = [""] * (2 + len(self._labels) + len(self._judged))
         if prediction is not None:
             shares = (prediction.probabilities[label] for label in self._labels)
             found = [prediction.label, prediction.probability, *shares]
+            if self._judged and prediction.typicality is not None:
+                found += ["true" if prediction.known else "false", prediction.typicality]
         self._write([name, *found, error])
 
     def _write(self, row: Sequence[str | float]) -> None:
@@ -74,11 +79,11 @@ Writer = Callable[[Outcome], None]
 
 @contextmanager
 def open_writers(
-    csv_file: str | None, jsonl_file: str | None, labels: Sequence[str], model: str
+    csv_file: str | None, jsonl_file: str | None, model: PackedModel, name: str
 ) -> Iterator[list[Writer]]:
     """Open what was asked for, or a table on stdout where nothing was.
 
-    Either file is a path, `STDOUT` or None; `model` is what the model with these labels is called.
+    Either file is a path, `STDOUT` or None; `name` is what the model is called.
 
     Raises:
         OSError: a file cannot be written.
@@ -86,12 +91,13 @@ def open_writers(
     with ExitStack() as stack:
         writers: list[Writer] = []
         if csv_file:
-            writers.append(partial(write_csv, CsvTable(_open(stack, csv_file), "path", labels)))
+            writers.append(partial(write_csv, CsvTable(_open(stack, csv_file), "path", model)))
         if jsonl_file:
-            writers.append(partial(write_json, _open(stack, jsonl_file), model))
+            writers.append(partial(write_json, _open(stack, jsonl_file), name))
         if not writers:
-            file, width = _open(stack, STDOUT), max(map(len, (*labels, "label")))
-            print(f"probability  {'label':<{width}}  picture", file=file)
+            file, width = _open(stack, STDOUT), max(map(len, (*model.labels, "label")))
+            known = "  known" if model.tells_unknown else ""
+            print(f"probability  {'label':<{width}}{known}  picture", file=file)
             writers.append(partial(write_row, file, width))
         yield writers
 
@@ -100,7 +106,9 @@ def write_row(file: TextIO, width: int, outcome: Outcome) -> None:
     """Write what a person wants to see, as soon as it is there; what failed is left to stderr."""
     if outcome.prediction is not None:
         found = outcome.prediction
-        line = f"{found.probability:11.4f}  {found.label:<{width}}  {printable(outcome.path)}"
+        known = "" if found.known is None else f"  {'yes' if found.known else 'no':<5}"
+        name = printable(outcome.path)
+        line = f"{found.probability:11.4f}  {found.label:<{width}}{known}  {name}"
         print(line, file=file)
 
 
@@ -113,7 +121,9 @@ def write_json(file: TextIO, model: str, outcome: Outcome) -> None:
     """Write one JSON object a line, shaped as the server's answers, and the `path`."""
     content: dict[str, object] = {"path": str(outcome.path)}
     if outcome.prediction is not None:
-        content |= {**asdict(outcome.prediction), "model": model}
+        prediction = asdict(outcome.prediction)
+        content |= {key: value for key, value in prediction.items() if value is not None}
+        content["model"] = model
     else:
         code = getattr(outcome.error, "code", "unreadable_file")
         content["error"] = {"code": code, "message": str(outcome.error)}

@@ -187,7 +187,7 @@ def load_judge(model: PackedModel, runtime: str) -> Judge | None:
     Raises:
         ModelError: the file is missing or damaged, or is not what its name says.
     """
-    if model.pooled is None or TYPICALITY not in model.files:
+    if not model.tells_unknown:
         return None
     path = model.path(TYPICALITY)
     try:
