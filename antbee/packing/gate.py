@@ -5,7 +5,7 @@ It runs the serving predictors, on the inputs that the server's own decoding giv
 
 import math
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -68,7 +68,7 @@ class _Tally:
 
     logits: list[Floats] = field(default_factory=list)
     pooled: list[Floats] = field(default_factory=list)
-    output_changes: Counter[str] = field(default_factory=Counter)
+    output_changes: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     exact: bool = True
     seconds: float = 0.0
 

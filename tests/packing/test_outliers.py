@@ -72,7 +72,9 @@ def fitted(model: PackedModel, data: Path) -> dict[str, object]:
 
 @pytest.fixture
 def fits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the bank fit the random network of the tests."""
+    """Let the bank fit the random network of the tests, without a look at eight pictures."""
+    probes = [np.zeros((3, 224, 224), np.float32)]
+    monkeypatch.setattr(outliers, "probe_pictures", lambda: probes)
     monkeypatch.setattr(outliers, "agreement", lambda _probes, _bank: 1.0)
 
 

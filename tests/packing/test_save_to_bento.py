@@ -166,6 +166,8 @@ def test_model_says_what_it_was_made_of(saved: Saved) -> None:
     assert model["gate"]["rows"][1]["pictures"] == model["calibration"]["pictures"] == 6
     assert model["gate"]["rows"][1]["exact"]
     assert model["metrics"] == {"epoch": 1, "val_top1": 0.5, "val_loss": 0.6}
+    assert (model["pooled"], model["outputs"]) == (None, ["logits", "features"])
+    assert "every stage was trained" in model["typicality"]["reason"]
     assert arguments.items() <= model["provenance"]["arguments"].items()
     assert "left out" in saved.err
     assert "broken.jpg" in saved.err
