@@ -11,6 +11,7 @@ exchangeable with those, a share of at most p has a typicality of p or less, wha
 NumPy only; knows nothing of networks or pictures, only vectors of them.
 """
 
+import math
 import zipfile
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
@@ -128,7 +129,7 @@ def typicality(score: float, reference: Sequence[float]) -> float:
     `reference` are the scores of known pictures, in ascending order. What is no number is as
     untypical as can be.
     """
-    lower = bisect_right(reference, score) if np.isfinite(score) else 0
+    lower = bisect_right(reference, score) if math.isfinite(score) else 0
     return (1 + lower) / (len(reference) + 1)
 
 

@@ -93,7 +93,9 @@ def fit_typicality(
         "stage": model.pooled,
         "weak": model.pooled in WEAK,
         "level": UNKNOWN_BELOW,
-        "known": "validation pictures" if samples.labelled else "training pictures, cross-fitted",
+        "reference": "validation pictures"
+        if samples.labelled
+        else "training pictures, cross-fitted",
         "pictures": len(unknown),
         "refused": float(unknown.mean()),
         "refused_by_label": {
@@ -113,7 +115,7 @@ def describe(about: Mapping[str, Any]) -> str:
     """Say in a line what a model promises that can tell."""
     return (
         f"tells pictures of none of its labels, by {about['stage']}: {about['refused']:.1%} of "
-        f"{about['pictures']} {about['known']} are refused, cross-validated"
+        f"{about['pictures']} {about['reference']} are refused, cross-validated"
     )
 
 

@@ -57,7 +57,7 @@ def test_card_says_what_is_promised() -> None:
     about = {
         "reason": None,
         "level": 0.05,
-        "known": "validation pictures",
+        "reference": "validation pictures",
         "pictures": 153,
         "refused": 0.0457,
         "weak": False,

@@ -134,7 +134,7 @@ def test_training_pictures_stand_in(model: PackedModel, data: Path, tmp_path: Pa
     vectors = {"onnx": np.zeros((8, 256), np.float32)}  # of the noise that stands in
     about = outliers.fit_typicality(model, "onnx", data, used["train"], samples, vectors)
 
-    assert (about["known"], about["pictures"]) == ("training pictures, cross-fitted", 3 * EACH)
+    assert (about["reference"], about["pictures"]) == ("training pictures, cross-fitted", 3 * EACH)
     assert about["refused_by_label"] == {}
 
 
