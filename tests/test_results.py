@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from antbee.artifact import PackedModel
 from antbee.predictor import Prediction
 from antbee.results import CsvTable
 
@@ -14,7 +15,7 @@ def rows(name: str, label: str = "a", error: str = "") -> list[list[str]]:
     """Write one picture's row; return what a program reads, the head included."""
     file = io.StringIO(newline="")
     prediction = None if error else Prediction(label, 0.75, {label: 0.75, "b": 0.25})
-    CsvTable(file, "name", [label, "b"]).write(name, prediction, error)
+    CsvTable(file, "name", PackedModel("", (label, "b"), "")).write(name, prediction, error)
     return list(csv.reader(io.StringIO(file.getvalue(), newline="")))
 
 

@@ -170,6 +170,8 @@ def test_model_says_what_it_was_made_of(saved: Saved) -> None:
     assert model["gate"]["rows"][1]["exact"]
     epoch = {"epoch": 1, "val_top1": 0.5, "val_loss": 0.6, "val_chose_the_epoch": True}
     assert model["metrics"] == epoch
+    assert (model["pooled"], model["outputs"]) == (None, ["logits", "features"])
+    assert "every stage was trained" in model["typicality"]["reason"]
     assert arguments.items() <= model["provenance"]["arguments"].items()
     assert "left out" in saved.err
     assert "broken.jpg" in saved.err
