@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -13,6 +13,7 @@ from antbee.calibration import reliability, softmax
 from antbee.command import printable, say
 from antbee.errors import AntBeeError, CheckpointError, DataError
 from antbee.files import write_atomically
+from antbee.images import Preprocessing
 from antbee.training.checkpoint import Metrics, load_checkpoint
 from antbee.training.data import Pictures, canonical
 from antbee.training.device import choose_device
@@ -63,7 +64,8 @@ def write_report(folder: Path, pictures: Pictures, device: torch.device | None =
 
     device = device or choose_device("auto")
     network = restore_model(checkpoint).to(device).eval()
-    answers = answer(network, pictures.val, device)
+    preprocessing = Preprocessing.of_size(checkpoint.arguments["size"])
+    answers = answer(network, pictures.val, device, preprocessing)
     worst, uncertain = answers.worst(SHOWN), answers.least_certain(SHOWN)
     content = Content(
         name=folder.resolve().name,
@@ -72,7 +74,7 @@ def write_report(folder: Path, pictures: Pictures, device: torch.device | None =
         best=checkpoint.best,
         history=history,
         answers=answers,
-        explanations=explain(network, answers, {*worst, *uncertain}, device),
+        explanations=explain(network, answers, {*worst, *uncertain}, device, preprocessing),
         worst=worst,
         uncertain=uncertain,
     )
@@ -130,7 +132,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     # A pipe may never end.
     if path.exists() and not (path.is_file() and path.stat().st_size <= METRICS_BYTES):
         raise CheckpointError(f"{path} is no file of at most {METRICS_BYTES / 1e6:g} MB")
-    needed = {field.name for field in fields(Metrics)}
+    needed = {field.name for field in fields(Metrics) if field.default is MISSING}
     try:
         lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
         whole = lines and all(line.keys() >= needed for line in lines)
