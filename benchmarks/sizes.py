@@ -2,13 +2,13 @@
 
     python benchmarks/sizes.py --data data --weights FILE
 
-Every size is trained with every seed, the sizes one after the other, each in a process of its own;
-other options are handed on to train.py. What the first seed gave is packed, and the server's
-classifier answers the validation pictures in this process on one thread, the sizes in turn. Prints
-a table, then one JSON line: `top1`, the share of the validation pictures that each seed's best
-epoch gets right, 0 to 1; `trained`, pictures a second in the median of the second half of the
-epochs, and `seconds`, from the start of the process to its end, both in the mean of the seeds;
-`served`, pictures a second, decoding included, by runtime.
+Every size is trained with every seed, one after the other in this process; other options are those
+of train.py. What the first seed gave is packed, and the server's classifier answers validation
+pictures on one thread, the sizes in turn. Prints a line of JSON for each training on stderr; then a
+table, and one JSON line: `top1`, the share of the validation pictures that each seed's best epoch
+gets right, 0 to 1; `trained`, pictures a second in the median of the second half of the epochs, and
+`seconds` of all epochs, both in the mean of the seeds; `served`, pictures a second, decoding
+included, by runtime; `share_trained` and `share_served`, how many times as fast that is as at 224.
 """
 
 import argparse
@@ -22,16 +22,23 @@ from pathlib import Path
 from typing import Any, Final
 
 from antbee.images import configure_pillow
+from antbee.machine import keep_memory
 from antbee.packing.pack import pack
 from antbee.serving.classifier import Classifier
 from antbee.serving.observe import Metrics
 from antbee.serving.settings import read_settings
-from training import COMMANDS, read_metrics, train
+from antbee.training.arguments import DEFAULTS, make_parser, settle
+from antbee.training.check import check_pictures
+from antbee.training.checkpoint import load_checkpoint
+from antbee.training.device import choose_device
+from antbee.training.folder import BEST
+from antbee.training.run import begin_run
+from antbee.training.terminal import Stop
+from training import read_metrics
 
 SIZES: Final = "96,128,160,224,320"
 SAMPLE: Final = 32  # pictures that each round serves
 ROUNDS: Final = 5
-ROW: Final = "{size:4}  {top1:24}  {trained:9.1f}  {seconds:7.0f}  {served}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -43,19 +50,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--sizes", default=SIZES)
     options, more = parser.parse_known_args(argv)
     configure_pillow()
+    keep_memory()
     sizes = [int(size) for size in options.sizes.split(",")]
     seeds = options.seeds.split(",")
 
     runs: list[dict[str, Any]] = []
+    checkpoints: dict[int, Path] = {}
     with tempfile.TemporaryDirectory() as temporary:
         for seed in seeds:
             for size in sizes:
-                folder = Path(temporary, f"{size}-{seed}")
-                folder.mkdir()
-                command = [*COMMANDS["antbee"], "--data", options.data, "--size", size, *more]
-                began = time.perf_counter()
-                train([*command, "--weights", options.weights, "--seed", seed], folder)
-                seconds = time.perf_counter() - began
+                given = ["--data", options.data, "--weights", options.weights, *more]
+                folder = train_here([*given, "--size", size, "--seed", seed], Path(temporary))
+                checkpoints.setdefault(size, folder / BEST)
                 epochs = read_metrics(folder)
                 speeds = [one["pictures_per_second"] for one in epochs]
                 run = {
@@ -63,29 +69,50 @@ def main(argv: Sequence[str] | None = None) -> int:
                     "seed": seed,
                     "top1": max(one["val_top1"] for one in epochs),
                     "trained": statistics.median(speeds[len(speeds) // 2 :]),
-                    "seconds": seconds,
+                    "seconds": sum(one["seconds"] for one in epochs),
+                    "precision": load_checkpoint(folder / BEST).precision,
                 }
                 print(json.dumps(run), file=sys.stderr, flush=True)
                 runs.append(run)
-        checkpoints = [next(Path(temporary).glob(f"{size}-{seeds[0]}/*/best.pt")) for size in sizes]
-        served = serve(dict(zip(sizes, checkpoints, strict=True)), options.data, Path(temporary))
+        served = serve(checkpoints, options.data, Path(temporary))
 
-    print("size  top-1 of each seed        trained/s  seconds  served/s")
-    results = []
+    results: list[dict[str, Any]] = []
     for size in sizes:
         own = [run for run in runs if run["size"] == size]
-        result: dict[str, Any] = {
-            "size": size,
-            "top1": [run["top1"] for run in own],
-            **{name: statistics.fmean(run[name] for run in own) for name in ("trained", "seconds")},
-            "served": served[size],
+        means = {
+            name: statistics.fmean(run[name] for run in own) for name in ("trained", "seconds")
         }
-        top1 = " ".join(f"{one:.1%}" for one in result["top1"])
-        speeds_of = "  ".join(f"{name} {speed:.1f}" for name, speed in served[size].items())
-        print(ROW.format(**result | {"top1": top1, "served": speeds_of}))
-        results.append(result)
+        top1 = [run["top1"] for run in own]
+        results.append({"size": size, "top1": top1, **means, "served": served[size]})
+    usual = next((one for one in results if one["size"] == DEFAULTS["size"]), results[0])
+    for one in results:
+        one["share_trained"] = one["trained"] / usual["trained"]
+        one["share_served"] = {
+            name: speed / usual["served"][name]
+            for name, speed in one["served"].items()
+            if name in usual["served"]
+        }
+    print("size  top-1 of each seed        trained/s (x)      seconds  served/s (x)")
+    for one in results:
+        right = " ".join(f"{share:.1%}" for share in one["top1"])
+        served_at = "  ".join(
+            f"{name} {speed:.1f} ({one['share_served'].get(name, 0):.2f})"
+            for name, speed in one["served"].items()
+        )
+        speed = f"{one['trained']:.1f} ({one['share_trained']:.2f})"
+        print(f"{one['size']:4}  {right:24}  {speed:17}  {one['seconds']:7.0f}  {served_at}")
     print("\n" + json.dumps({"sizes": results, "runs": runs}))
     return 0
+
+
+def train_here(arguments: Sequence[object], out: Path) -> Path:
+    """Train in this process by train.py's options, without a report; return the run's folder."""
+    parser = make_parser()
+    settled = settle(parser, parser.parse_args([*map(str, arguments)]), None)
+    pictures = check_pictures(Path(settled["data"]), settled["val_fraction"], settled["seed"])
+    going = begin_run(out, settled, pictures, choose_device(settled["device"]))
+    going.train(Stop())
+    return going.folder
 
 
 def serve(checkpoints: dict[int, Path], data: Path, folder: Path) -> dict[int, dict[str, float]]:

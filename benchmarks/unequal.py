@@ -1,6 +1,6 @@
 """Train on pictures of which one label has an eighth, in several ways, and compare.
 
-    python benchmarks/unequal.py --data data --weights FILE --try "" --try "--balance"
+    python benchmarks/unequal.py --data data --weights FILE --try= --try=--balance
 
 Each way is options of train.py, and is measured on the validation pictures, or with `--folds 3` by
 cross-validation on the training pictures: on each third in turn, of which nothing is cut, after
@@ -23,6 +23,7 @@ import json
 import random
 import shlex
 import statistics
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -33,11 +34,13 @@ import torch
 
 from antbee.calibration import calibrate, softmax
 from antbee.images import Preprocessing, configure_pillow
+from antbee.machine import keep_memory
 from antbee.training.checkpoint import load_checkpoint
 from antbee.training.data import find_pictures
+from antbee.training.folder import LAST
 from antbee.training.network import restore_model
 from antbee.training.report.measure import Answers, answer
-from training import COMMANDS, train
+from sizes import train_here
 
 CUT: Final = 8
 NAMES: Final = (
@@ -56,6 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--try", dest="recipes", action="append", required=True)
     options, more = parser.parse_known_args(argv)
     configure_pillow()
+    keep_memory()
 
     results = []
     print("  ".join((*(f"{name:>9.9}" for name in NAMES), "recipe")))
@@ -63,12 +67,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         runs = []
         for seed in map(int, options.seeds.split(",")):
             with tempfile.TemporaryDirectory() as temporary:
-                for number, data in enumerate(folds(options, seed, Path(temporary))):
-                    out = Path(temporary, f"out{number}")
-                    out.mkdir()
-                    command = [*COMMANDS["antbee"], "--weights", options.weights, "--data", data]
-                    train([*command, "--seed", seed, *shlex.split(recipe), *more], out)
-                    runs.append(measure(next(out.glob("*/last.pt")), data, seed))
+                for data in folds(options, seed, Path(temporary)):
+                    given = ["--weights", options.weights, "--data", data, "--seed", seed]
+                    run = train_here([*given, *shlex.split(recipe), *more], data / "runs")
+                    runs.append(measure(run / LAST, data, seed))
+                    print(json.dumps(runs[-1]), file=sys.stderr, flush=True)
         result = {name: statistics.fmean(run[name] for run in runs) for name in runs[0]}
         result["spread"] = statistics.stdev(run["balanced"] for run in runs)
         print(

@@ -9,7 +9,7 @@ from torch import nn
 
 from antbee.calibration import calibrate
 from antbee.errors import DataError
-from antbee.images import read_array
+from antbee.images import Preprocessing, read_array
 from antbee.training.checkpoint import load_checkpoint
 from antbee.training.data import Picture, Pictures
 from antbee.training.network import restore_model
@@ -25,12 +25,14 @@ def network(saved: Path) -> nn.Module:
     return restore_model(load_checkpoint(saved / "best.pt")).eval()
 
 
-def test_answers_are_validations(pictures: Pictures, network: nn.Module) -> None:
+@pytest.mark.parametrize("size", [224, 96])
+def test_answers_are_validations(pictures: Pictures, network: nn.Module, size: int) -> None:
     """Logits are those of the float32 network, on pictures as the server reads them."""
-    arrays = [read_array(picture.path.read_bytes()) for picture in pictures.val]
+    preprocessing = Preprocessing.of_size(size)
+    arrays = [read_array(picture.path.read_bytes(), preprocessing) for picture in pictures.val]
     with torch.inference_mode():
         expected = network(torch.from_numpy(np.stack(arrays))).numpy()
-    found = answer(network, pictures.val, CPU)
+    found = answer(network, pictures.val, CPU, preprocessing)
 
     assert found.logits.dtype == np.float32
     assert np.abs(found.logits - expected).max() < 1e-4
