@@ -174,7 +174,9 @@ def settle(
             longer = ""
             if name == "epochs" and options.checkpoint:
                 best = shlex.quote(str(options.checkpoint.with_name("best.pt")))
-                longer = f". To train longer: --weights {best} --epochs {given[name]}, without -c"
+                longer = f". To train longer: --weights {best} --epochs {given[name]}"
+                longer += f" --size {saved['size']}" if saved["size"] != DEFAULTS["size"] else ""
+                longer += f"{' --balance' if saved['balance'] else ''}, without -c"
             _refuse(parser, option, f"the run was begun with {begun}", longer)
     own = options.checkpoint and options.checkpoint.resolve().parent.parent
     if own and options.out and options.out.resolve() != own:
