@@ -13,6 +13,7 @@ import numpy as np
 
 from antbee.artifact import POOLED, PackedModel
 from antbee.command import progress_bar, say
+from antbee.images import IMAGENET
 from antbee.packing.bank import ALIKE, Bank, agreement, probe_pictures, read_bank
 from antbee.packing.samples import Validation, other_arrays, training_arrays
 from antbee.predictor import Floats, Predictor, load_predictor
@@ -123,6 +124,11 @@ def _misfit(model: PackedModel, bank: Bank) -> str | None:
     """Say why the bank is none of this network's, or None if it is."""
     if model.arch != bank.about["arch"]:
         return f"what it takes was made for {bank.about['arch']}, and this is a {model.arch}"
+    if model.preprocessing != IMAGENET:
+        return (
+            f"it sees pictures at {model.preprocessing.crop} pixels, and other things were looked "
+            f"at with {IMAGENET.crop}"
+        )
     network = load_predictor(model, "torch")
     probes = [network.outputs(one[np.newaxis], (POOLED,))[0][0] for one in probe_pictures()]
     if (cosine := agreement(np.stack(probes), bank)) < ALIKE:

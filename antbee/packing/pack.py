@@ -25,6 +25,7 @@ from antbee.artifact import FEATURES, INPUT, LOGITS, POOLED, PackedModel, read_m
 from antbee.command import printable, say
 from antbee.errors import ModelError
 from antbee.files import sha256_of
+from antbee.images import Preprocessing
 from antbee.packing.bank import pooled_stage
 from antbee.packing.card import write_card
 from antbee.packing.choose import choose
@@ -148,6 +149,7 @@ def pack(path: Path, data: Path | None, runtime: str, folder: Path) -> PackedMod
         arch=checkpoint.arch,
         labels=tuple(checkpoint.labels),
         runtime="onnx",
+        preprocessing=Preprocessing.of_size(arguments["size"]),
         metrics=metrics,
         provenance={
             "checkpoint": {"file": printable("/".join(path.parts[-2:])), "sha256": sha256_of(path)},

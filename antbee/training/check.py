@@ -161,22 +161,28 @@ def describe_group(one: Mapping[str, Any]) -> str:
     return f"left out {count} files{ending}: {reason}: {names}"
 
 
-def list_warnings(pictures: Pictures) -> list[str]:
+def list_warnings(pictures: Pictures, *, balance: bool = False) -> list[str]:
     """Say what makes pictures poor to learn from, or their accuracy untrue, in lines; or nothing.
 
-    Unbalanced labels are warned of, and neither weighted nor repeated. Weights would change what
-    the probabilities mean: they would no longer be those of pictures that come as these did, and
-    whether a small label is rare in the world too, or was only harder to photograph, is what the
-    pictures do not tell. Duplicates are named and not removed: the files are the user's.
+    Unbalanced labels are warned of, and weighed alike only where `--balance` asks for that: whether
+    a small label is rare in the world too, or was only harder to photograph, is what the pictures
+    do not tell. Duplicates are named and not removed: the files are the user's.
+
+    `balance` says whether the labels are weighed alike.
     """
     counts, duplicates = (pictures.provenance[key] for key in ("pictures", "duplicates"))
     lines = []
     label, most = max(counts["train"].items(), key=lambda item: item[1])
     if small := {name: count for name, count in counts["train"].items() if count * RATIO < most}:
+        meaning = (
+            "they weigh alike, but so few show little: better add pictures of the small ones"
+            if balance
+            else "the small ones will be answered too seldom, which the accuracy over all pictures "
+            "hides: add pictures of them, remove some of the large ones, or train with --balance"
+        )
         lines.append(
             f"warning: unbalanced labels: {most} training pictures of {label}, and "
-            f"{_listed(small)}: the small ones will be answered too seldom, which the accuracy "
-            "over all pictures hides: add pictures of them, or remove some of the large ones"
+            f"{_listed(small)}: {meaning}"
         )
     for split, purpose, meaning in (
         ("train", "to learn from", "too few to tell a label by"),
@@ -216,8 +222,11 @@ def _listed(counts: Mapping[str, int]) -> str:
     return f"{named} and {len(counts) - NAMED} more" if len(counts) > NAMED else named
 
 
-def describe_pictures(pictures: Pictures) -> str:
-    """Describe a data set in lines: pictures by label, their sizes, duplicates, and warnings."""
+def describe_pictures(pictures: Pictures, *, balance: bool = False) -> str:
+    """Describe a data set in lines: pictures by label, their sizes, duplicates, and warnings.
+
+    `balance` is that of `list_warnings`.
+    """
     counts, duplicates = (pictures.provenance[key] for key in ("pictures", "duplicates"))
     if test := pictures.provenance.get("test"):
         counts = counts | {"test": test["pictures"]}
@@ -237,6 +246,6 @@ def describe_pictures(pictures: Pictures) -> str:
         "",
         "pixels: " + ", ".join(f"{name} {size[0]} x {size[1]}" for name, size in sizes.items()),
         f"duplicates: {across} in both train and val, {contradicting} under more than one label",
-        *map(printable, list_warnings(pictures)),
+        *map(printable, list_warnings(pictures, balance=balance)),
     ]
     return "\n".join(lines)

@@ -5,7 +5,7 @@ pictures are always the same; training pictures are, if the augmentation has a n
 each and no more, which the epochs take in turn.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from antbee.command import progress_bar
+from antbee.images import Preprocessing
 from antbee.machine import free_memory
 from antbee.training.batches import Batch, Cache, in_order, shuffle, train_batches, val_batches
 from antbee.training.data import Pictures
@@ -73,6 +74,7 @@ class Features:
         self._group = learner.group
         self._pictures = pictures
         self._seed, self._size, self._views = seed, size, views
+        self._preprocessing = Preprocessing.of_size(learner.size)
         self._pool = pool
         self._check = check
         room = _room(self._group.local_size)
@@ -93,7 +95,7 @@ class Features:
         whole = shuffle(len(pictures), self._size, key)[done:]
         batches = [self._group.shard(batch) for batch in whole]
         if not self._views:
-            for inputs, labels in train_batches(self._pool, pictures, batches, key, self._decoded):
+            for inputs, labels in self._augmented(batches, key):
                 yield self._learner.features(inputs), labels
             return
         view = epoch % self._views
@@ -112,18 +114,23 @@ class Features:
         pictures = self._pictures.val
         batches = self._group.shard(in_order(len(pictures), GROUP))
         missing = [batch for number, batch in enumerate(batches) if number not in self._val]
-        fresh = val_batches(self._pool, pictures, missing)
+        fresh = val_batches(self._pool, pictures, missing, self._preprocessing)
         for number, batch in enumerate(batches):
             features = self._val.get(
                 number, lambda: self._learner.exact_features(next(fresh)[0]).cpu(), _nbytes
             )
             yield features, torch.tensor([pictures[index].label for index in batch])
 
+    def _augmented(self, batches: Sequence[Sequence[int]], key: tuple[int, int]) -> Iterator[Batch]:
+        return train_batches(
+            self._pool, self._pictures.train, batches, key, self._decoded, self._preprocessing
+        )
+
     def _make_view(self, view: int) -> Tensor:
         """One view of every training picture, [N, H, W, C]; each process computes a part of it."""
         pictures, learner = self._pictures.train, self._learner
         batches = self._group.shard(in_order(len(pictures), GROUP))
-        fresh = train_batches(self._pool, pictures, batches, (self._seed, view), self._decoded)
+        fresh = self._augmented(batches, (self._seed, view))
         _, *shape = learner.sample_features().permute(0, 2, 3, 1).shape
         features = torch.zeros(len(pictures), *shape, dtype=learner.precision)
         with progress_bar(f"view {view + 1}/{self._views}", len(pictures)) as bar:

@@ -3,7 +3,7 @@
 import json
 import random
 import shlex
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +16,7 @@ from antbee.calibration import reliability, softmax
 from antbee.command import printable, say
 from antbee.errors import AntBeeError, CheckpointError, DataError
 from antbee.files import canonical, write_atomically
+from antbee.images import Preprocessing
 from antbee.training.checkpoint import Metrics, load_checkpoint
 from antbee.training.data import Pictures
 from antbee.training.device import choose_device
@@ -73,12 +74,13 @@ def write_report(
 
     device = device or choose_device("auto")
     network = restore_model(checkpoint).to(device).eval()
+    preprocessing = Preprocessing.of_size(checkpoint.arguments["size"])
     tested = split == "test"
     if tested:
-        answers = answer(network, pictures.test, device, calibrated=False)
+        answers = answer(network, pictures.test, device, preprocessing, calibrated=False)
         held_out: HeldOut | None = write_result(folder, checkpoint, answers, pictures)
     else:
-        answers = answer(network, pictures.val, device)
+        answers = answer(network, pictures.val, device, preprocessing)
         held_out = read_result(folder / BEST)
     worst, uncertain = answers.worst(SHOWN), answers.least_certain(SHOWN)
     content = Content(
@@ -88,12 +90,12 @@ def write_report(
         best=checkpoint.best,
         history=history,
         answers=answers,
-        explanations=explain(network, answers, {*worst, *uncertain}, device),
+        explanations=explain(network, answers, {*worst, *uncertain}, device, preprocessing),
         worst=worst,
         uncertain=uncertain,
         split=split,
         held_out=held_out,
-        trained=None if tested else _ask_about_training(network, pictures, device),
+        trained=None if tested else _ask_about_training(network, pictures, device, preprocessing),
     )
 
     kept = most_confused(content.counts, MOST_LABELS)
@@ -128,13 +130,13 @@ def write_report(
 
 
 def _ask_about_training(
-    network: nn.Module, pictures: Pictures, device: torch.device
+    network: nn.Module, pictures: Pictures, device: torch.device, preprocessing: Preprocessing
 ) -> Proportion | None:
     """Of some training pictures, read as validation pictures are, those that are recognised."""
     generator = random.Random(0)  # noqa: S311 - nothing secret
     drawn = generator.sample(pictures.train, min(MOST_TRAINING, len(pictures.train)))
     try:
-        answers = answer(network, drawn, device, calibrated=False)
+        answers = answer(network, drawn, device, preprocessing, calibrated=False)
     except DataError as error:
         say(f"no training accuracy in the report: {error}")
         return None
@@ -164,7 +166,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     # A pipe may never end.
     if path.exists() and not (path.is_file() and path.stat().st_size <= METRICS_BYTES):
         raise CheckpointError(f"{path} is no file of at most {METRICS_BYTES / 1e6:g} MB")
-    needed = {field.name for field in fields(Metrics)}
+    needed = {field.name for field in fields(Metrics) if field.default is MISSING}
     try:
         lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
         whole = lines and all(line.keys() >= needed for line in lines)
