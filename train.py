@@ -101,7 +101,7 @@ def train(parser: argparse.ArgumentParser, options: argparse.Namespace, stop: St
         best = going.folder / BEST
         print(best, flush=True)
         stop.check()
-        try_report(going.folder, pictures, device)
+        try_report(going.folder, pictures, device, going.pooled)
         if wants_bento(options.bento):
             pack(best, arguments["data"])
     return DONE

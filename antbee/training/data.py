@@ -44,6 +44,15 @@ class Picture:
 
 
 @dataclass(frozen=True)
+class Copies:
+    """Two pictures in different splits, or under different labels, that are nearly the same."""
+
+    picture: Picture  # the one that can be spared: train comes before val, and val before test
+    other: Picture
+    similarity: float  # 0 to 1; 1 only if their files are the same
+
+
+@dataclass(frozen=True)
 class Split:
     """The files of one folder of label folders."""
 
@@ -86,6 +95,8 @@ class Pictures:
     provenance: dict[str, Any]
     sizes: list[tuple[int, int]] = field(default_factory=list)  # in pixels, `train` before `val`
     left_out: Mapping[str, int] = field(default_factory=dict)  # files by label
+    folder: Path = Path()  # which they lie in
+    copies: list[Copies] | None = None  # None if nobody looked
 
     def respelt(self, labels: Sequence[str]) -> "Pictures":
         """Number the pictures by those labels, which are the same but for `canonical`.
@@ -94,7 +105,9 @@ class Pictures:
         characters. `sizes` and `left_out`, which describe what was found, go.
         """
         train, val = (_relabel(one, self.labels, labels) for one in (self.train, self.val))
-        return Pictures(list(labels), train, val, self.provenance)
+        return Pictures(
+            list(labels), train, val, self.provenance, folder=self.folder, copies=self.copies
+        )
 
 
 def _relabel(pictures: list[Picture], before: list[str], labels: Sequence[str]) -> list[Picture]:

@@ -9,7 +9,7 @@ import io
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -31,6 +31,7 @@ from antbee.training.report.numbers import (
     precision,
     recall,
 )
+from antbee.training.suspects import Suspects
 
 MOST_LABELS: Final = 15
 """Labels of which a confusion matrix can be read."""
@@ -38,6 +39,8 @@ MOST_PAIRS: Final = 10
 """Of a true label and a wrong answer that are listed."""
 SHARPNESS: Final = 1.5
 """Pixels of a chart for each of the page's."""
+MOST_SUSPECTS: Final = 12
+"""Of each kind that are shown."""
 QUALITY: Final = 85
 """Of a picture as JPEG; as PNG it would take eight times as much."""
 
@@ -56,6 +59,8 @@ class Content:
         explanations: by index, of the worst and the uncertain ones.
         worst: indices of the most confident wrong answers.
         uncertain: indices of the least certain answers.
+        suspects: pictures to look at; None if nobody could look.
+        thumbnails: by path, of the first `MOST_SUSPECTS` of each kind.
     """
 
     name: str
@@ -67,6 +72,8 @@ class Content:
     explanations: Mapping[int, Illustration]
     worst: Sequence[int]
     uncertain: Sequence[int]
+    suspects: Suspects | None = None
+    thumbnails: Mapping[Path, Image.Image] = field(default_factory=dict)
 
     @cached_property
     def counts(self) -> Counts:
@@ -114,6 +121,7 @@ def render(content: Content, charts: Mapping[str, bytes]) -> str:
         style_digest=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
         right=Proportion(int((answers.labels == answers.truth).sum()), len(answers.truth)),
         most_labels=MOST_LABELS,
+        most_suspects=MOST_SUSPECTS,
         mistakes=[
             (labels[row], labels[column], count)
             for row, column, count in frequent_mistakes(content.counts, MOST_PAIRS)

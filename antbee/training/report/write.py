@@ -18,9 +18,10 @@ from antbee.training.data import Pictures, canonical
 from antbee.training.device import choose_device
 from antbee.training.folder import BEST, METRICS
 from antbee.training.network import restore_model
-from antbee.training.report.measure import answer, explain
+from antbee.training.report.measure import answer, explain, shrink
 from antbee.training.report.numbers import most_confused
-from antbee.training.report.page import MOST_LABELS, Content, render
+from antbee.training.report.page import MOST_LABELS, MOST_SUSPECTS, Content, render
+from antbee.training.suspects import SUSPECTS, find_suspects, read_marks, to_csv
 
 REPORT: Final = "report.html"
 METRICS_BYTES: Final = 10_000_000
@@ -29,14 +30,21 @@ SHOWN: Final = 12
 """Mistakes, and uncertain answers, that are shown."""
 
 
-def write_report(folder: Path, pictures: Pictures, device: torch.device | None = None) -> Path:
+def write_report(
+    folder: Path,
+    pictures: Pictures,
+    device: torch.device | None = None,
+    pooled: torch.Tensor | None = None,
+) -> Path:
     """Ask the best network about the validation pictures and write the report.
 
     Args:
-        folder: of the run: `best.pt` and `metrics.jsonl` are read; `report.html` and its charts
-            are written, over those of an earlier report.
-        pictures: `val` is used.
+        folder: of the run: `best.pt` and `metrics.jsonl` are read; `report.html`, its charts and
+            `suspects.csv` are written, over those of an earlier report. What a person wrote into
+            the column `move` stays.
+        pictures: `val` is reported, and suspects are looked for in all.
         device: where the network runs; None for the first that is there.
+        pooled: see `antbee.training.suspects.find_suspects`.
 
     Returns:
         The path of `report.html`.
@@ -63,6 +71,12 @@ def write_report(folder: Path, pictures: Pictures, device: torch.device | None =
 
     device = device or choose_device("auto")
     network = restore_model(checkpoint).to(device).eval()
+    try:
+        marks = read_marks(folder / SUSPECTS)
+        suspects = find_suspects(checkpoint, pictures, device, pooled)
+    except DataError as error:
+        say(f"no pictures to look at: {error}")
+        marks, suspects = {}, None
     answers = answer(network, pictures.val, device)
     worst, uncertain = answers.worst(SHOWN), answers.least_certain(SHOWN)
     content = Content(
@@ -75,6 +89,10 @@ def write_report(folder: Path, pictures: Pictures, device: torch.device | None =
         explanations=explain(network, answers, {*worst, *uncertain}, device),
         worst=worst,
         uncertain=uncertain,
+        suspects=suspects,
+        thumbnails={path: shrink(path) for path in suspects.first(MOST_SUSPECTS)}
+        if suspects
+        else {},
     )
 
     kept = most_confused(content.counts, MOST_LABELS)
@@ -96,6 +114,8 @@ def write_report(folder: Path, pictures: Pictures, device: torch.device | None =
             (content.caption(index), answers.pictures[index].path.name) for index in indices
         ]
         made[name] = figures.draw_sheet(title, explanations, captions)
+    if suspects:
+        made[SUSPECTS] = to_csv(suspects, pictures.folder, marks).encode()
     made[REPORT] = render(content, made).encode()
     for name, data in made.items():  # the page last: where it is, its charts are
         try:
@@ -107,14 +127,19 @@ def write_report(folder: Path, pictures: Pictures, device: torch.device | None =
     return folder / REPORT
 
 
-def try_report(folder: Path, pictures: Pictures, device: torch.device | None = None) -> None:
+def try_report(
+    folder: Path,
+    pictures: Pictures,
+    device: torch.device | None = None,
+    pooled: torch.Tensor | None = None,
+) -> None:
     """Write the report at the end of a run, which no failure of a report may lose.
 
     Where the report is, or what went wrong, is said on stderr. The arguments are those of
     `write_report`.
     """
     try:
-        say(f"report: {write_report(folder, pictures, device)}")
+        say(f"report: {write_report(folder, pictures, device, pooled)}")
     except Exception as error:  # noqa: BLE001 - whatever it is, the run is worth more
         again = f"python -m antbee.training.report {shlex.quote(str(folder))}"
         what = str(error) if isinstance(error, AntBeeError) else repr(error)
