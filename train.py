@@ -104,7 +104,7 @@ def train(parser: argparse.ArgumentParser, options: argparse.Namespace, stop: St
         print(best, flush=True)
         stop.check()
         try_test(going.folder, pictures, device)
-        try_report(going.folder, pictures, device)
+        try_report(going.folder, pictures, device, going.pooled)
         if wants_bento(options.bento):
             pack(best, arguments["data"])
     return DONE

@@ -26,6 +26,11 @@ width, or with white space that it passes over. Some spreadsheets begin a cell a
 tab as well: at the last of several, so that no run of them is read more than once."""
 
 
+def disarm(cell: str) -> str:
+    """Put an apostrophe before what a spreadsheet would take for a formula."""
+    return _FORMULA.sub("'", cell)
+
+
 @dataclass(frozen=True)
 class Outcome:
     """One file's prediction, or why there is none: exactly one of the two.
@@ -75,7 +80,7 @@ class CsvTable:
         self._write([name, *([truth] if self._truth else []), *found, error])
 
     def _write(self, row: Sequence[str | float]) -> None:
-        cells = [_FORMULA.sub("'", cell) if isinstance(cell, str) else cell for cell in row]
+        cells = [disarm(cell) if isinstance(cell, str) else cell for cell in row]
         # Left to itself, the writer quotes the line end that it writes, and not the other one.
         other = any("\r" in cell for cell in row if isinstance(cell, str))
         dialect = csv.unix_dialect if other else csv.excel

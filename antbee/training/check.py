@@ -15,6 +15,7 @@ from antbee.errors import AntBeeError
 from antbee.files import is_folder
 from antbee.images import decode_image, read_picture
 from antbee.pictures.get import SPLITS
+from antbee.training.copies import find_copies, thumbnail
 from antbee.training.data import (
     OTHERS,
     Picture,
@@ -48,6 +49,7 @@ class Examined:
 
     sha256: str = ""
     size: tuple[int, int] = (0, 0)
+    thumbnail: bytes = b""
     fault: str | None = None
     is_picture: bool = True  # by its first bytes
 
@@ -105,6 +107,8 @@ def check_pictures(folder: Path, val_fraction: float | None = None, seed: int = 
         sizes=[examined[picture.path].size for picture in (*train, *val)],
         left_out=by_label,
         test=test,
+        folder=folder,
+        copies=find_copies(used, sums, {path: one.thumbnail for path, one in examined.items()}),
     )
 
 
@@ -143,13 +147,13 @@ def examine(path: Path) -> Examined:
     contents = b""
     try:
         contents = read_picture(path)
-        size = decode_image(contents).size
+        image = decode_image(contents)
     except OSError as error:
         return Examined(fault=str(error.strerror), is_picture=False)
     except AntBeeError as error:
         # What follows the colon is advice to whoever sends a picture to the server.
         return Examined(fault=str(error).partition(":")[0], is_picture=bool(contents))
-    return Examined(hashlib.sha256(contents).hexdigest(), size)
+    return Examined(hashlib.sha256(contents).hexdigest(), image.size, thumbnail(image))
 
 
 def describe_group(one: Mapping[str, Any]) -> str:
@@ -200,6 +204,18 @@ def list_warnings(pictures: Pictures, *, balance: bool = False) -> list[str]:
             lines.append(f"warning: the same contents {where}, {count} time(s): {meaning}")
             lines += [f"  {first} = {second}" for first, second in pairs]
             lines += [f"  and {count - len(pairs)} more"] if count > len(pairs) else []
+    near = [one for one in pictures.copies or () if one.similarity < 1]
+    if near:
+        lines.append(
+            f"warning: nearly the same picture in two splits or under two labels, {len(near)} "
+            "time(s): saved anew, made smaller or cut a little"
+        )
+        lines += [
+            "  "
+            + " ~ ".join(name_in(pictures.folder, end.path) for end in (one.picture, one.other))
+            for one in near[:NAMED]
+        ]
+        lines += [f"  and {len(near) - NAMED} more"] if len(near) > NAMED else []
     return lines + list_copies(pictures.provenance.get("test", {}))
 
 

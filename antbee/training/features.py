@@ -126,21 +126,66 @@ class Features:
             self._pool, self._pictures.train, batches, key, self._decoded, self._preprocessing
         )
 
+    @property
+    def has_all_views(self) -> bool:
+        """Whether views are kept, and each has been made."""
+        return self._views > 0 and all(view in self._train for view in range(self._views))
+
+    def pooled(self) -> Tensor:
+        """Mean and standard deviation of each channel, of every training picture.
+
+        Those of its views, averaged, where views are kept; otherwise of the picture as the server
+        sees it. Each process computes what it has not kept.
+
+        Returns:
+            float32 [N, 2 C].
+
+        Raises:
+            DataError: a picture can no longer be read.
+        """
+        count, pooled = len(self._pictures.train), []
+        batches = in_order(count, GROUP)
+        views = range(self._views) if self._views else (None,)
+        with progress_bar("pooling", count * len(views)) as bar:
+            for view in views:
+                rows = []
+                for maps in self._maps(view, batches):
+                    rows.append(torch.cat(torch.std_mean(maps.float(), (1, 2), correction=0), 1))
+                    bar.update(len(maps))
+                pooled.append(torch.cat(rows))
+        return torch.stack(pooled).mean(0)
+
     def _make_view(self, view: int) -> Tensor:
         """One view of every training picture, [N, H, W, C]; each process computes a part of it."""
-        pictures, learner = self._pictures.train, self._learner
-        batches = self._group.shard(in_order(len(pictures), GROUP))
-        fresh = self._augmented(batches, (self._seed, view))
+        count, learner = len(self._pictures.train), self._learner
+        batches = self._group.shard(in_order(count, GROUP))
         _, *shape = learner.sample_features().permute(0, 2, 3, 1).shape
-        features = torch.zeros(len(pictures), *shape, dtype=learner.precision)
-        with progress_bar(f"view {view + 1}/{self._views}", len(pictures)) as bar:
-            for batch, (inputs, _) in zip(batches, fresh, strict=True):
-                self._check()
-                features[batch] = learner.features(inputs).permute(0, 2, 3, 1).cpu()
+        features = torch.zeros(count, *shape, dtype=learner.precision)
+        with progress_bar(f"view {view + 1}/{self._views}", count) as bar:
+            for batch, maps in zip(batches, self._maps(view, batches), strict=True):
+                features[batch] = maps
                 bar.update(len(batch) * self._group.size)
         # Where one process has numbers all others have zeros, so the sum of their bytes is exact.
         self._group.all_reduce(features.view(torch.uint8))
         return features
+
+    def _maps(self, view: int | None, batches: Sequence[Sequence[int]]) -> Iterator[Tensor]:
+        """A view of training pictures, [B, H, W, C] a batch; None: as the server sees them."""
+        pictures, learner = self._pictures.train, self._learner
+        if view is not None and view in self._train:
+            kept = self._train.get(view, lambda: self._make_view(view), _nbytes)
+            yield from (kept[batch] for batch in batches)
+            return
+        key = (self._seed, view or 0)
+        fresh = (
+            val_batches(self._pool, pictures, batches, self._preprocessing)
+            if view is None
+            else self._augmented(batches, key)
+        )
+        compute = learner.exact_features if view is None else learner.features
+        for inputs, _ in fresh:
+            self._check()
+            yield compute(inputs).permute(0, 2, 3, 1).cpu()
 
 
 def _room(processes: int) -> int:

@@ -16,6 +16,7 @@ from statistics import fmean
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from antbee.ahead import open_pool
 from antbee.command import progress_bar, say
@@ -219,6 +220,7 @@ class Run:
         self.position = checkpoint.position
         self.best = checkpoint.best
         self.history = checkpoint.history
+        self.pooled: Tensor | None = None  # `Features.pooled`, where training has left it to be had
         # Without the tensors, which are the learner's from here on.
         self._start = dataclasses.replace(checkpoint, model={}, optimizer={}, scheduler={})
         self._learner = learner
@@ -285,6 +287,8 @@ class Run:
                     metrics = self._validate_epoch(features, check)
                     if curves:
                         add_epoch(curves, metrics)
+                if features.has_all_views and self._group.is_main:
+                    self.pooled = features.pooled()
             except KeyboardInterrupt:
                 self.save(LAST)
                 again = "python train.py" if alone else "as before, with torchrun, and"

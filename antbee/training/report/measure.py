@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
+from pathlib import Path
 from typing import Final, TypeVar
 
 import numpy as np
@@ -137,6 +138,17 @@ def explain(
         heat_map = overlay(small, strength(maps, answers.labels[index]), square)
         explanations[index] = Illustration(small, heat_map, full)
     return explanations
+
+
+def shrink(path: Path) -> Image.Image:
+    """Read a picture as small as the report shows it.
+
+    Raises:
+        DataError: it can no longer be read.
+    """
+    image = _read(partial(decode_image, shorter_side=THUMBNAIL), Picture(path, 0))
+    image.thumbnail((THUMBNAIL, THUMBNAIL))
+    return image
 
 
 def _read(decode: Callable[[bytes], T], picture: Picture) -> T:

@@ -20,6 +20,7 @@ from tests.training.report.drawn import save_run
 
 MADE = {
     "report.html",
+    "suspects.csv",
     *(f"{name}.png" for name in ("curves", "confusion", "reliability", "mistakes", "uncertain")),
 }
 
