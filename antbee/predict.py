@@ -40,13 +40,14 @@ from antbee.accuracy import (
     recall,
 )
 from antbee.ahead import work_ahead
-from antbee.artifact import INDEX, PackedModel, read_model
+from antbee.artifact import INDEX, LOGITS, POOLED, PackedModel, read_model
 from antbee.errors import AntBeeError, DataError, ModelError
 from antbee.files import canonical, is_folder, walk
 from antbee.images import configure_pillow, read_array, read_picture
 from antbee.machine import cores
 from antbee.predictor import RUNTIMES, Predictor, load_predictor, to_prediction
 from antbee.results import STDOUT, Outcome, open_writers
+from antbee.typicality import Judge, load_judge
 
 SUFFIXES: Final = (".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".webp")
 """How a file in a folder ends that is taken for a picture; a file named by itself always is one.
@@ -102,7 +103,8 @@ def predict(arguments: argparse.Namespace) -> int:
     configure_pillow()
     files, passed_over = find_files(arguments.paths)
     model, name = open_model(arguments.model)
-    work = partial(classify, model, load_predictor(model, arguments.runtime))
+    predictor = load_predictor(model, arguments.runtime)
+    work = partial(classify, model, predictor, load_judge(model, predictor.runtime))
     # Lines of answers on the same terminal show well enough how far it is.
     on_stdout = STDOUT in (arguments.csv, arguments.jsonl) or not (arguments.csv or arguments.jsonl)
     hidden = on_stdout and sys.stdout.isatty()
@@ -113,7 +115,7 @@ def predict(arguments: argparse.Namespace) -> int:
     try:
         with (
             open_writers(
-                arguments.csv, arguments.jsonl, model.labels, name, truth=arguments.truth
+                arguments.csv, arguments.jsonl, model, name, truth=arguments.truth
             ) as writers,
             progress_bar("classifying", len(files), hidden=hidden) as bar,
             ThreadPoolExecutor(arguments.threads, thread_name_prefix="picture") as pool,
@@ -243,7 +245,9 @@ def describe_truth(
     return lines
 
 
-def classify(model: PackedModel, predictor: Predictor, file: Path | Outcome) -> Outcome:
+def classify(
+    model: PackedModel, predictor: Predictor, judge: Judge | None, file: Path | Outcome
+) -> Outcome:
     """Classify a file; what cannot be read, or is decided already, is an outcome, too."""
     if isinstance(file, Outcome):
         return file
@@ -255,8 +259,10 @@ def classify(model: PackedModel, predictor: Predictor, file: Path | Outcome) -> 
         return Outcome(file, error=error)
     except MemoryError:
         return Outcome(file, error=DataError("it takes too much memory: try --threads 1"))
-    logits = predictor.logits(array[np.newaxis])
-    return Outcome(file, to_prediction(model, logits[0]))
+    names = (LOGITS,) if judge is None else (LOGITS, POOLED)
+    logits, *pooled = predictor.outputs(array[np.newaxis], names)
+    typicality = None if judge is None else judge.typicality(pooled[0][0])
+    return Outcome(file, to_prediction(model, logits[0], typicality))
 
 
 def open_model(tag_or_folder: str) -> tuple[PackedModel, str]:

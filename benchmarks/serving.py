@@ -3,12 +3,11 @@
     python benchmarks/serving.py ant_bee_classifier:latest --data data --figure serving.png
 
 Every round starts each server in turn, alone on the machine, asks it about the validation
-pictures in a fixed order over 1, 2, 8 and 32 connections, then about one picture and about a
-12-megapixel photo, and stops it. The load comes from a process of its own on the same cores. In
-each round the same threads also classify in a process without HTTP: the bound. Then come a burst
-beyond what ours holds, many pictures in one request, a request's parts, batches, and ours by cores
-and by size of picture. Prints tables of the medians over the rounds, then one JSON line with
-everything.
+pictures in a fixed order over 1, 2, 8 and 32 connections, then about a 12-megapixel photo, and
+stops it. The load comes from a process of its own on the same cores. In each round the same threads
+also classify in a process without HTTP: the bound. Then come a burst beyond what ours holds, many
+pictures in one request, a request's parts, batches, and ours by cores and by size of picture.
+Prints tables of the medians over the rounds, then one JSON line with everything.
 """
 
 import argparse
@@ -37,7 +36,7 @@ from antbee.serving.settings import read_settings
 from servers import HERE, OURS, PEERS, Running, Server, memory, running
 
 CONNECTIONS: Final = (1, 2, 8, 32)
-LOADS: Final = (*map(str, CONNECTIONS), "picture", "photo")
+LOADS: Final = (*map(str, CONNECTIONS), "photo")
 LIBRARIES: Final = (
     *("bentoml", "torch", "torchvision", "onnxruntime", "pillow", "numpy"),
     *("flask", "gunicorn", "litserve", "fastapi", "uvicorn"),
@@ -47,16 +46,9 @@ MIXED: Final = {
     **{f"at {count}": f"{count}.pictures_per_second.median" for count in CONNECTIONS},
     **{f"{name} at 8": f"8.pictures_per_second.{name}" for name in ("low", "high")},
     **{f"{rank} ms": f"8.{rank}.median" for rank in ("p50", "p95", "p99")},
+    "12 MP photo at 8": "photo.pictures_per_second.median",
     "memory MB": "memory_mb.median",
     "ready s": "ready_s.median",
-}
-SPECIAL: Final = {
-    "one picture": "picture.pictures_per_second.median",
-    "its p50 ms": "picture.p50.median",
-    "its p99": "picture.p99.median",
-    "12 MP photo": "photo.pictures_per_second.median",
-    "p50 ms": "photo.p50.median",
-    "p99": "photo.p99.median",
 }
 BURST: Final = {
     **{status: f"counts.{status}" for status in ("200", "429")},
@@ -130,7 +122,6 @@ class Bench:
             for count in CONNECTIONS:
                 found[str(count)] = self.load(server, up.url, self.mixed, count)
             found["memory_mb"] = memory(up.process.pid)
-            found["picture"] = self.load(server, up.url, [self.typical], 8)
             found["photo"] = self.load(server, up.url, [self.photo], 8)
         return found
 
@@ -326,7 +317,6 @@ def print_tables(result: Mapping[str, Any]) -> None:
     """Print a table of everything that was measured."""
     ratios, many, parts = result["ratios"], result.get("many"), result.get("parts")
     print_table("mixed pictures", result["servers"], MIXED)
-    print_table("8 connections", result["servers"], SPECIAL)
     for how, name in (("at_once", "at once"), ("patient", "after Retry-After")):
         bursts = {key: one[how] for key, one in result.get("overload", {}).items()}
         print_table(f"burst, asks again {name}", bursts, BURST)

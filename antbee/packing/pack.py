@@ -21,14 +21,16 @@ from torch import Tensor, nn
 from torchvision.models.feature_extraction import create_feature_extractor
 
 from antbee import artifact
-from antbee.artifact import FEATURES, INPUT, LOGITS, PackedModel, read_model, write_model
+from antbee.artifact import FEATURES, INPUT, LOGITS, POOLED, PackedModel, read_model, write_model
 from antbee.command import printable, say
 from antbee.errors import ModelError
 from antbee.files import sha256_of
+from antbee.images import Preprocessing
+from antbee.packing.bank import pooled_stage
 from antbee.packing.card import write_card
 from antbee.packing.choose import choose
 from antbee.packing.held_out import measure_test
-from antbee.predictor import OUTPUT_NODES
+from antbee.predictor import output_nodes
 from antbee.training.checkpoint import load_checkpoint
 from antbee.training.network import HEAD, restore_model
 
@@ -147,6 +149,7 @@ def pack(path: Path, data: Path | None, runtime: str, folder: Path) -> PackedMod
         arch=checkpoint.arch,
         labels=tuple(checkpoint.labels),
         runtime="onnx",
+        preprocessing=Preprocessing.of_size(arguments["size"]),
         metrics=metrics,
         provenance={
             "checkpoint": {"file": printable("/".join(path.parts[-2:])), "sha256": sha256_of(path)},
@@ -155,12 +158,13 @@ def pack(path: Path, data: Path | None, runtime: str, folder: Path) -> PackedMod
             "arguments": arguments | names,
             "versions": checkpoint.versions,
         },
+        pooled=pooled_stage(arguments.get("freeze", "none")),
         folder=folder,
     )
     network = restore_model(checkpoint)
     export_weights(network, folder / artifact.WEIGHTS)
     export_head(network, folder / artifact.HEAD)
-    export_onnx(network, folder / artifact.ONNX, model.preprocessing.crop)
+    export_onnx(network, folder / artifact.ONNX, model.preprocessing.crop, model.pooled)
     write_model(model)
     data = data or Path(arguments["data"])
     chosen = choose(read_model(folder), data, runtime)
@@ -195,19 +199,21 @@ def export_head(network: nn.Module, path: Path) -> None:
 class _InOrder(nn.Module):
     """Gives the outputs as a tuple: the exporter may put a dictionary's in an order of its own."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, pooled: str | None) -> None:
         super().__init__()
-        self.network = create_feature_extractor(network, OUTPUT_NODES)
+        self.network = create_feature_extractor(network, output_nodes(pooled))
 
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         outputs = self.network(image)
-        return outputs[LOGITS], outputs[FEATURES]
+        found = outputs[LOGITS], outputs[FEATURES]
+        return (*found, outputs[POOLED].mean((2, 3))) if POOLED in outputs else found
 
 
-def export_onnx(network: nn.Module, path: Path, side: int) -> None:
+def export_onnx(network: nn.Module, path: Path, side: int, pooled: str | None = None) -> None:
     """Write a torchvision ResNet as ONNX: `image` [N, 3, side, side] to `logits` and `features`.
 
-    All of them are float32; `side` is in pixels.
+    With a stage `pooled`, there is an output of that name, too: the stage's channel means. All of
+    them are float32; `side` is in pixels.
 
     Raises:
         ModelError: torch's exporter failed.
@@ -216,11 +222,11 @@ def export_onnx(network: nn.Module, path: Path, side: int) -> None:
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     try:
         torch.onnx.export(
-            _InOrder(network).eval(),
+            _InOrder(network, pooled).eval(),
             (torch.zeros(2, 3, side, side),),
             path,
             input_names=[INPUT],
-            output_names=[LOGITS, FEATURES],
+            output_names=[LOGITS, FEATURES, *([POOLED] if pooled else [])],
             dynamic_shapes=({0: torch.export.Dim("N")},),
             opset_version=OPSET,
             dynamo=True,

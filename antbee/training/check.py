@@ -15,6 +15,7 @@ from antbee.errors import AntBeeError
 from antbee.files import is_folder
 from antbee.images import decode_image, read_picture
 from antbee.pictures.get import SPLITS
+from antbee.training.copies import find_copies, thumbnail
 from antbee.training.data import (
     OTHERS,
     Picture,
@@ -48,6 +49,7 @@ class Examined:
 
     sha256: str = ""
     size: tuple[int, int] = (0, 0)
+    thumbnail: bytes = b""
     fault: str | None = None
     is_picture: bool = True  # by its first bytes
 
@@ -105,6 +107,8 @@ def check_pictures(folder: Path, val_fraction: float | None = None, seed: int = 
         sizes=[examined[picture.path].size for picture in (*train, *val)],
         left_out=by_label,
         test=test,
+        folder=folder,
+        copies=find_copies(used, sums, {path: one.thumbnail for path, one in examined.items()}),
     )
 
 
@@ -143,13 +147,13 @@ def examine(path: Path) -> Examined:
     contents = b""
     try:
         contents = read_picture(path)
-        size = decode_image(contents).size
+        image = decode_image(contents)
     except OSError as error:
         return Examined(fault=str(error.strerror), is_picture=False)
     except AntBeeError as error:
         # What follows the colon is advice to whoever sends a picture to the server.
         return Examined(fault=str(error).partition(":")[0], is_picture=bool(contents))
-    return Examined(hashlib.sha256(contents).hexdigest(), size)
+    return Examined(hashlib.sha256(contents).hexdigest(), image.size, thumbnail(image))
 
 
 def describe_group(one: Mapping[str, Any]) -> str:
@@ -161,22 +165,28 @@ def describe_group(one: Mapping[str, Any]) -> str:
     return f"left out {count} files{ending}: {reason}: {names}"
 
 
-def list_warnings(pictures: Pictures) -> list[str]:
+def list_warnings(pictures: Pictures, *, balance: bool = False) -> list[str]:
     """Say what makes pictures poor to learn from, or their accuracy untrue, in lines; or nothing.
 
-    Unbalanced labels are warned of, and neither weighted nor repeated. Weights would change what
-    the probabilities mean: they would no longer be those of pictures that come as these did, and
-    whether a small label is rare in the world too, or was only harder to photograph, is what the
-    pictures do not tell. Duplicates are named and not removed: the files are the user's.
+    Unbalanced labels are warned of, and weighed alike only where `--balance` asks for that: whether
+    a small label is rare in the world too, or was only harder to photograph, is what the pictures
+    do not tell. Duplicates are named and not removed: the files are the user's.
+
+    `balance` says whether the labels are weighed alike.
     """
     counts, duplicates = (pictures.provenance[key] for key in ("pictures", "duplicates"))
     lines = []
     label, most = max(counts["train"].items(), key=lambda item: item[1])
     if small := {name: count for name, count in counts["train"].items() if count * RATIO < most}:
+        meaning = (
+            "they weigh alike, but so few show little: better add pictures of the small ones"
+            if balance
+            else "the small ones will be answered too seldom, which the accuracy over all pictures "
+            "hides: add pictures of them, remove some of the large ones, or train with --balance"
+        )
         lines.append(
             f"warning: unbalanced labels: {most} training pictures of {label}, and "
-            f"{_listed(small)}: the small ones will be answered too seldom, which the accuracy "
-            "over all pictures hides: add pictures of them, or remove some of the large ones"
+            f"{_listed(small)}: {meaning}"
         )
     for split, purpose, meaning in (
         ("train", "to learn from", "too few to tell a label by"),
@@ -194,6 +204,18 @@ def list_warnings(pictures: Pictures) -> list[str]:
             lines.append(f"warning: the same contents {where}, {count} time(s): {meaning}")
             lines += [f"  {first} = {second}" for first, second in pairs]
             lines += [f"  and {count - len(pairs)} more"] if count > len(pairs) else []
+    near = [one for one in pictures.copies or () if one.similarity < 1]
+    if near:
+        lines.append(
+            f"warning: nearly the same picture in two splits or under two labels, {len(near)} "
+            "time(s): saved anew, made smaller or cut a little"
+        )
+        lines += [
+            "  "
+            + " ~ ".join(name_in(pictures.folder, end.path) for end in (one.picture, one.other))
+            for one in near[:NAMED]
+        ]
+        lines += [f"  and {len(near) - NAMED} more"] if len(near) > NAMED else []
     return lines + list_copies(pictures.provenance.get("test", {}))
 
 
@@ -216,8 +238,11 @@ def _listed(counts: Mapping[str, int]) -> str:
     return f"{named} and {len(counts) - NAMED} more" if len(counts) > NAMED else named
 
 
-def describe_pictures(pictures: Pictures) -> str:
-    """Describe a data set in lines: pictures by label, their sizes, duplicates, and warnings."""
+def describe_pictures(pictures: Pictures, *, balance: bool = False) -> str:
+    """Describe a data set in lines: pictures by label, their sizes, duplicates, and warnings.
+
+    `balance` is that of `list_warnings`.
+    """
     counts, duplicates = (pictures.provenance[key] for key in ("pictures", "duplicates"))
     if test := pictures.provenance.get("test"):
         counts = counts | {"test": test["pictures"]}
@@ -237,6 +262,6 @@ def describe_pictures(pictures: Pictures) -> str:
         "",
         "pixels: " + ", ".join(f"{name} {size[0]} x {size[1]}" for name, size in sizes.items()),
         f"duplicates: {across} in both train and val, {contradicting} under more than one label",
-        *map(printable, list_warnings(pictures)),
+        *map(printable, list_warnings(pictures, balance=balance)),
     ]
     return "\n".join(lines)

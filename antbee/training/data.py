@@ -43,6 +43,15 @@ class Picture:
 
 
 @dataclass(frozen=True)
+class Copies:
+    """Two pictures in different splits, or under different labels, that are nearly the same."""
+
+    picture: Picture  # the one that can be spared: train comes before val, and val before test
+    other: Picture
+    similarity: float  # 0 to 1; 1 only if their files are the same
+
+
+@dataclass(frozen=True)
 class Split:
     """The files of one folder of label folders."""
 
@@ -87,6 +96,8 @@ class Pictures:
     sizes: list[tuple[int, int]] = field(default_factory=list)  # in pixels, `train` before `val`
     left_out: Mapping[str, int] = field(default_factory=dict)  # files by label
     test: list[Picture] = field(default_factory=list)  # some labels may have none
+    folder: Path = Path()  # which they lie in
+    copies: list[Copies] | None = None  # None if nobody looked
 
     def respelt(self, labels: Sequence[str]) -> "Pictures":
         """Number the pictures by those labels, which are the same but for `canonical`.
@@ -97,7 +108,15 @@ class Pictures:
         train, val, test = (
             _relabel(one, self.labels, labels) for one in (self.train, self.val, self.test)
         )
-        return Pictures(list(labels), train, val, self.provenance, test=test)
+        return replace(
+            self,
+            labels=list(labels),
+            train=train,
+            val=val,
+            test=test,
+            sizes=[],
+            left_out={},
+        )
 
 
 def _relabel(pictures: list[Picture], before: list[str], labels: Sequence[str]) -> list[Picture]:

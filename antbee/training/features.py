@@ -5,7 +5,7 @@ pictures are always the same; training pictures are, if the augmentation has a n
 each and no more, which the epochs take in turn.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from antbee.command import progress_bar
+from antbee.images import Preprocessing
 from antbee.machine import free_memory
 from antbee.training.batches import Batch, Cache, in_order, shuffle, train_batches, val_batches
 from antbee.training.data import Pictures
@@ -73,6 +74,7 @@ class Features:
         self._group = learner.group
         self._pictures = pictures
         self._seed, self._size, self._views = seed, size, views
+        self._preprocessing = Preprocessing.of_size(learner.size)
         self._pool = pool
         self._check = check
         room = _room(self._group.local_size)
@@ -93,7 +95,7 @@ class Features:
         whole = shuffle(len(pictures), self._size, key)[done:]
         batches = [self._group.shard(batch) for batch in whole]
         if not self._views:
-            for inputs, labels in train_batches(self._pool, pictures, batches, key, self._decoded):
+            for inputs, labels in self._augmented(batches, key):
                 yield self._learner.features(inputs), labels
             return
         view = epoch % self._views
@@ -112,28 +114,78 @@ class Features:
         pictures = self._pictures.val
         batches = self._group.shard(in_order(len(pictures), GROUP))
         missing = [batch for number, batch in enumerate(batches) if number not in self._val]
-        fresh = val_batches(self._pool, pictures, missing)
+        fresh = val_batches(self._pool, pictures, missing, self._preprocessing)
         for number, batch in enumerate(batches):
             features = self._val.get(
                 number, lambda: self._learner.exact_features(next(fresh)[0]).cpu(), _nbytes
             )
             yield features, torch.tensor([pictures[index].label for index in batch])
 
+    def _augmented(self, batches: Sequence[Sequence[int]], key: tuple[int, int]) -> Iterator[Batch]:
+        return train_batches(
+            self._pool, self._pictures.train, batches, key, self._decoded, self._preprocessing
+        )
+
+    @property
+    def has_all_views(self) -> bool:
+        """Whether views are kept, and each has been made."""
+        return self._views > 0 and all(view in self._train for view in range(self._views))
+
+    def pooled(self) -> Tensor:
+        """Mean and standard deviation of each channel, of every training picture.
+
+        Those of its views, averaged, where views are kept; otherwise of the picture as the server
+        sees it. Each process computes what it has not kept.
+
+        Returns:
+            float32 [N, 2 C].
+
+        Raises:
+            DataError: a picture can no longer be read.
+        """
+        count, pooled = len(self._pictures.train), []
+        batches = in_order(count, GROUP)
+        views = range(self._views) if self._views else (None,)
+        with progress_bar("pooling", count * len(views)) as bar:
+            for view in views:
+                rows = []
+                for maps in self._maps(view, batches):
+                    rows.append(torch.cat(torch.std_mean(maps.float(), (1, 2), correction=0), 1))
+                    bar.update(len(maps))
+                pooled.append(torch.cat(rows))
+        return torch.stack(pooled).mean(0)
+
     def _make_view(self, view: int) -> Tensor:
         """One view of every training picture, [N, H, W, C]; each process computes a part of it."""
-        pictures, learner = self._pictures.train, self._learner
-        batches = self._group.shard(in_order(len(pictures), GROUP))
-        fresh = train_batches(self._pool, pictures, batches, (self._seed, view), self._decoded)
+        count, learner = len(self._pictures.train), self._learner
+        batches = self._group.shard(in_order(count, GROUP))
         _, *shape = learner.sample_features().permute(0, 2, 3, 1).shape
-        features = torch.zeros(len(pictures), *shape, dtype=learner.precision)
-        with progress_bar(f"view {view + 1}/{self._views}", len(pictures)) as bar:
-            for batch, (inputs, _) in zip(batches, fresh, strict=True):
-                self._check()
-                features[batch] = learner.features(inputs).permute(0, 2, 3, 1).cpu()
+        features = torch.zeros(count, *shape, dtype=learner.precision)
+        with progress_bar(f"view {view + 1}/{self._views}", count) as bar:
+            for batch, maps in zip(batches, self._maps(view, batches), strict=True):
+                features[batch] = maps
                 bar.update(len(batch) * self._group.size)
         # Where one process has numbers all others have zeros, so the sum of their bytes is exact.
         self._group.all_reduce(features.view(torch.uint8))
         return features
+
+    def _maps(self, view: int | None, batches: Sequence[Sequence[int]]) -> Iterator[Tensor]:
+        """A view of training pictures, [B, H, W, C] a batch; None: as the server sees them."""
+        pictures, learner = self._pictures.train, self._learner
+        if view is not None and view in self._train:
+            kept = self._train.get(view, lambda: self._make_view(view), _nbytes)
+            yield from (kept[batch] for batch in batches)
+            return
+        key = (self._seed, view or 0)
+        fresh = (
+            val_batches(self._pool, pictures, batches, self._preprocessing)
+            if view is None
+            else self._augmented(batches, key)
+        )
+        compute = learner.exact_features if view is None else learner.features
+        for inputs, _ in fresh:
+            self._check()
+            yield compute(inputs).permute(0, 2, 3, 1).cpu()
 
 
 def _room(processes: int) -> int:

@@ -142,6 +142,22 @@ def test_many_labels_show_the_likeliest(page: Page, stub: Stub, pictures: Paths)
     expect(page.get_by_role("heading", level=1)).to_have_text("What is it?")
 
 
+def test_stranger_is_called_one(page: Page, stub: Stub, pictures: Paths) -> None:
+    """A picture of none of the labels is said to be one, in words, with the closest label."""
+    stub.about, stub.typicality = {"typicality": {"reason": None}}, 0.01
+    give(page, pictures[0])
+
+    expect(page.locator(".verdict")).to_have_text("Neither ant nor bee, it seems closest: bee")
+    expect(page.locator(".caveat")).to_contain_text("It notices most pictures of other things")
+    stub.know(dress=0.1, hat=0.2, pants=0.3, shoes=0.4)
+    page.locator("#files").set_input_files(pictures[0])
+    verdict = page.locator(".verdict").first
+    expect(verdict).to_have_text("None of dress, hat, pants, and shoes, it seems closest: shoes")
+    stub.typicality = 0.5
+    page.locator("#files").set_input_files(pictures[0])
+    expect(page.locator(".verdict").first).to_have_text("shoes 40%")
+
+
 def test_labels_are_text(page: Page, stub: Stub, pictures: Paths, tmp_path: Path) -> None:
     """Markup in a label, a message or a file's name is only text."""
     label = "<img src=x onerror=alert(1)>"

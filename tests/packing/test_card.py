@@ -69,3 +69,24 @@ def test_card_says_what_is_not_known() -> None:
     assert "Not measured: there were no validation pictures" in card
     assert "%" not in card.split("## Accuracy")[1].split("## Calibration")[0]
     assert "## Data\n\nNot recorded.\n" in card
+
+
+def test_card_says_what_is_promised() -> None:
+    """A model that can tell other things says how often it refuses a true one; another, why not."""
+    about = {
+        "reason": None,
+        "level": 0.05,
+        "reference": "validation pictures",
+        "pictures": 153,
+        "refused": 0.0457,
+        "weak": False,
+    }
+    model = PackedModel("resnet18", ("a", "b"), "onnx", typicality=about)
+    told = write_card(model, "x:1")
+    weak = write_card(replace(model, typicality=about | {"weak": True, "stage": "layer1"}), "x:1")
+    mute = write_card(replace(model, typicality={"reason": "every stage was trained"}), "x:1")
+
+    assert "less usual than 95 % of the 153 validation pictures" in told
+    assert "about 5 in a hundred are refused so, too (4.6 % of these, cross-validated)" in told
+    assert "as far as layer1, which tell other things less well" in weak
+    assert "It cannot tell such pictures: every stage was trained." in mute

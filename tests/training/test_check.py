@@ -286,6 +286,9 @@ def test_unbalanced_labels_are_counted(tmp_path: Path) -> None:
         "warning: unbalanced labels: 41 training pictures of bee, and ant 10: "
         "the small ones will be answered too seldom"
     )
+    assert line.endswith("or train with --balance")
+    (balanced,) = list_warnings(check_pictures(tmp_path), balance=True)
+    assert "they weigh alike" in balanced
 
 
 def test_a_long_list_of_labels_is_cut_short(tmp_path: Path) -> None:

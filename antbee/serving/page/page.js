@@ -9,6 +9,7 @@ import { list, percent } from "./words.js";
 
 const LONGEST_QUESTION = 24;
 const NEWS_KEPT = 20;
+const TELLS = ". It notices most pictures of other things, but calls what looks alike one of them.";
 
 const find = (id) => document.getElementById(id);
 const cards = new Set();
@@ -108,7 +109,7 @@ async function loadModel() {
   }
 }
 
-function showModel({ model, arch, runtime, labels, metrics, gate, provenance }) {
+function showModel({ model, arch, runtime, labels, metrics, gate, provenance, typicality }) {
   labelCount = labels.length;
   const [name, version] = model.split(":");
   find("model-name").replaceChildren(`${name}:`, element("wbr"), version);
@@ -117,6 +118,8 @@ function showModel({ model, arch, runtime, labels, metrics, gate, provenance }) 
   find("model-accuracy").textContent = accuracy(runtime, metrics, gate);
   if (metrics.test) showTest(runtime, metrics.test);
   find("model-labels").textContent = list(labels, "conjunction");
+  // Older models say nothing of it.
+  if (typicality?.reason === null) find("model-others").textContent = TELLS;
   find("model-facts").classList.remove("pending");
   const question = `${list(labels, "disjunction")}?`;
   if (question.length <= LONGEST_QUESTION) find("question").textContent = capitalised(question);

@@ -56,7 +56,8 @@ def report(folder: Path, data: Path | None) -> int:
             f"{printable(data)} has {len(val)} validation pictures, and the run had "
             f"{recorded}: name the folder that it was trained on with --data"
         )
-    print(write_report(folder, Pictures(splits["val"].labels, train, val, provenance)), flush=True)
+    pictures = Pictures(splits["val"].labels, train, val, provenance, folder=data)
+    print(write_report(folder, pictures), flush=True)
     return DONE
 
 

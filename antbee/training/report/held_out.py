@@ -18,6 +18,7 @@ from antbee.accuracy import HeldOut, confusion, describe_accuracy, recall
 from antbee.command import say
 from antbee.errors import AntBeeError, CheckpointError
 from antbee.files import sha256_of, write_atomically
+from antbee.images import Preprocessing
 from antbee.training.checkpoint import Checkpoint, load_checkpoint
 from antbee.training.data import Pictures
 from antbee.training.device import choose_device
@@ -93,7 +94,8 @@ def try_test(folder: Path, pictures: Pictures, device: torch.device | None = Non
         own = pictures.respelt(checkpoint.labels)
         device = device or choose_device("auto")
         network = restore_model(checkpoint).to(device).eval()
-        write_result(folder, checkpoint, answer(network, own.test, device), own)
+        preprocessing = Preprocessing.of_size(checkpoint.arguments["size"])
+        write_result(folder, checkpoint, answer(network, own.test, device, preprocessing), own)
     except Exception as error:  # noqa: BLE001 - whatever it is, the run is worth more
         again = f"python -m antbee.training.report {shlex.quote(str(folder))} --split test"
         what = str(error) if isinstance(error, AntBeeError) else repr(error)

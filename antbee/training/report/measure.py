@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
+from pathlib import Path
 from typing import Final, TypeVar
 
 import numpy as np
@@ -21,7 +22,7 @@ from antbee.calibration import Calibration, calibrate, softmax
 from antbee.command import printable, progress_bar
 from antbee.errors import AntBeeError, DataError
 from antbee.explain import activation_maps, displayed, overlay, strength
-from antbee.images import IMAGENET, decode_image, read_array, read_picture, to_array
+from antbee.images import Preprocessing, decode_image, read_array, read_picture, to_array
 from antbee.predictor import OUTPUT_NODES, Floats
 from antbee.training.data import Picture
 from antbee.training.network import HEAD
@@ -90,6 +91,7 @@ def answer(
     network: nn.Module,
     pictures: Sequence[Picture],
     device: torch.device,
+    preprocessing: Preprocessing,
     *,
     calibrated: bool = True,
 ) -> Answers:
@@ -100,7 +102,8 @@ def answer(
     """
     logits = []
     with open_pool() as pool, progress_bar("report", len(pictures)) as bar:
-        arrays = work_ahead(pool, partial(_read, read_array), pictures, AHEAD * BATCH)
+        read = partial(_read, partial(read_array, preprocessing=preprocessing))
+        arrays = work_ahead(pool, read, pictures, AHEAD * BATCH)
         while batch := list(islice(arrays, BATCH)):
             logits.append(network(torch.from_numpy(np.stack(batch)).to(device)).cpu().numpy())
             bar.update(len(batch))
@@ -109,7 +112,11 @@ def answer(
 
 @torch.inference_mode()
 def explain(
-    network: nn.Module, answers: Answers, indices: Iterable[int], device: torch.device
+    network: nn.Module,
+    answers: Answers,
+    indices: Iterable[int],
+    device: torch.device,
+    preprocessing: Preprocessing,
 ) -> dict[int, Illustration]:
     """Draw what in some of the pictures, by index, spoke for their answers.
 
@@ -118,20 +125,30 @@ def explain(
     """
     extractor = create_feature_extractor(network, OUTPUT_NODES).eval()
     head = network.get_parameter(f"{HEAD}.weight").detach().cpu().numpy()
+    decode = partial(decode_image, shorter_side=preprocessing.resize)
     explanations = {}
     for index in indices:
-        picture = _read(
-            partial(decode_image, shorter_side=IMAGENET.resize), answers.pictures[index]
-        )
+        picture = _read(decode, answers.pictures[index])
         # The network's own is reduced as it is decoded, further than a person would like.
         full = _read(partial(decode_image, shorter_side=FULL), answers.pictures[index])
         full.thumbnail((FULL, FULL))
-        batch = torch.from_numpy(to_array(picture)[np.newaxis]).to(device)
+        batch = torch.from_numpy(to_array(picture, preprocessing)[np.newaxis]).to(device)
         maps = activation_maps(extractor(batch)[FEATURES][0].cpu().numpy(), head)
-        small, square = displayed(picture, IMAGENET, THUMBNAIL)
+        small, square = displayed(picture, preprocessing, THUMBNAIL)
         heat_map = overlay(small, strength(maps, answers.labels[index]), square)
         explanations[index] = Illustration(small, heat_map, full)
     return explanations
+
+
+def shrink(path: Path) -> Image.Image:
+    """Read a picture as small as the report shows it.
+
+    Raises:
+        DataError: it can no longer be read.
+    """
+    image = _read(partial(decode_image, shorter_side=THUMBNAIL), Picture(path, 0))
+    image.thumbnail((THUMBNAIL, THUMBNAIL))
+    return image
 
 
 def _read(decode: Callable[[bytes], T], picture: Picture) -> T:

@@ -9,7 +9,7 @@ import io
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -34,6 +34,7 @@ from antbee.command import printable
 from antbee.training.checkpoint import Checkpoint, Metrics
 from antbee.training.data import list_names
 from antbee.training.report.measure import Answers, Illustration
+from antbee.training.suspects import Suspects
 
 MOST_LABELS: Final = 15
 """Labels of which a confusion matrix can be read."""
@@ -47,6 +48,8 @@ TOP_LABELS: Final = 2 * TOP
 """Of fewer, so many answers would be hard to miss with."""
 SHARPNESS: Final = 1.5
 """Pixels of a chart for each of the page's."""
+MOST_SUSPECTS: Final = 12
+"""Of each kind that are shown."""
 QUALITY: Final = 85
 """Of a picture as JPEG; as PNG it would take eight times as much."""
 
@@ -68,6 +71,8 @@ class Content:
         split: `val` or `test`, whose pictures the page is about.
         held_out: what the test pictures came to, where they were measured.
         trained: of some training pictures, read as for validation, those that were recognised.
+        suspects: pictures to look at; None if nobody could look.
+        thumbnails: by path, of the first `MOST_SUSPECTS` of each kind.
     """
 
     name: str
@@ -82,6 +87,8 @@ class Content:
     split: str = "val"
     held_out: HeldOut | None = None
     trained: Proportion | None = None
+    suspects: Suspects | None = None
+    thumbnails: Mapping[Path, Image.Image] = field(default_factory=dict)
 
     @cached_property
     def counts(self) -> Counts:
@@ -140,6 +147,7 @@ def render(content: Content, charts: Mapping[str, bytes]) -> str:
         style_digest=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
         right=Proportion(int((answers.labels == answers.truth).sum()), len(answers.truth)),
         most_labels=MOST_LABELS,
+        most_suspects=MOST_SUSPECTS,
         mistakes=[
             (labels[row], labels[column], count)
             for row, column, count in frequent_mistakes(content.counts, MOST_PAIRS)

@@ -3,7 +3,7 @@
 import json
 import random
 import shlex
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -16,14 +16,16 @@ from antbee.calibration import reliability, softmax
 from antbee.command import printable, say
 from antbee.errors import AntBeeError, CheckpointError, DataError
 from antbee.files import canonical, write_atomically
+from antbee.images import Preprocessing
 from antbee.training.checkpoint import Metrics, load_checkpoint
 from antbee.training.data import Pictures
 from antbee.training.device import choose_device
 from antbee.training.folder import BEST, METRICS
 from antbee.training.network import restore_model
 from antbee.training.report.held_out import read_result, write_result
-from antbee.training.report.measure import answer, explain
-from antbee.training.report.page import MOST_LABELS, Content, render
+from antbee.training.report.measure import answer, explain, shrink
+from antbee.training.report.page import MOST_LABELS, MOST_SUSPECTS, Content, render
+from antbee.training.suspects import SUSPECTS, find_suspects, read_marks, to_csv
 
 REPORT: Final = "report.html"
 TEST_REPORT: Final = "report-test.html"
@@ -37,16 +39,24 @@ takes as long as a validation picture: their interval is at most 14 points wide.
 
 
 def write_report(
-    folder: Path, pictures: Pictures, device: torch.device | None = None, *, split: str = "val"
+    folder: Path,
+    pictures: Pictures,
+    device: torch.device | None = None,
+    pooled: torch.Tensor | None = None,
+    *,
+    split: str = "val",
 ) -> Path:
     """Ask the best network about the validation pictures, or the test pictures; write the report.
 
     Args:
-        folder: of the run: `best.pt`, `metrics.jsonl` and `test.json` are read; `report.html` and
-            its charts are written, over those of an earlier report. For the test pictures
-            `test.json` and `report-test.html` are, and charts that are called after it.
-        pictures: those of the split are used, and of `train` up to `MOST_TRAINING`.
+        folder: of the run: `best.pt`, `metrics.jsonl` and `test.json` are read; `report.html`, its
+            charts and `suspects.csv` are written, over those of an earlier report. What a person
+            wrote into the column `move` stays. For the test pictures `test.json` and
+            `report-test.html` are written, and charts that are called after it.
+        pictures: those of the split are used, and of `train` up to `MOST_TRAINING`; suspects are
+            looked for in all.
         device: where the network runs; None for the first that is there.
+        pooled: see `antbee.training.suspects.find_suspects`.
         split: `val` or `test`.
 
     Returns:
@@ -74,13 +84,20 @@ def write_report(
 
     device = device or choose_device("auto")
     network = restore_model(checkpoint).to(device).eval()
+    preprocessing = Preprocessing.of_size(checkpoint.arguments["size"])
     tested = split == "test"
+    marks, suspects = {}, None
     if tested:
-        answers = answer(network, pictures.test, device, calibrated=False)
+        answers = answer(network, pictures.test, device, preprocessing, calibrated=False)
         held_out: HeldOut | None = write_result(folder, checkpoint, answers, pictures)
     else:
-        answers = answer(network, pictures.val, device)
+        answers = answer(network, pictures.val, device, preprocessing)
         held_out = read_result(folder / BEST)
+        try:
+            marks = read_marks(folder / SUSPECTS)
+            suspects = find_suspects(checkpoint, pictures, device, pooled)
+        except DataError as error:
+            say(f"no pictures to look at: {error}")
     worst, uncertain = answers.worst(SHOWN), answers.least_certain(SHOWN)
     content = Content(
         name=folder.resolve().name,
@@ -89,12 +106,16 @@ def write_report(
         best=checkpoint.best,
         history=history,
         answers=answers,
-        explanations=explain(network, answers, {*worst, *uncertain}, device),
+        explanations=explain(network, answers, {*worst, *uncertain}, device, preprocessing),
         worst=worst,
         uncertain=uncertain,
         split=split,
         held_out=held_out,
-        trained=None if tested else _ask_about_training(network, pictures, device),
+        trained=None if tested else _ask_about_training(network, pictures, device, preprocessing),
+        suspects=suspects,
+        thumbnails={path: shrink(path) for path in suspects.first(MOST_SUSPECTS)}
+        if suspects
+        else {},
     )
 
     kept = most_confused(content.counts, MOST_LABELS)
@@ -115,6 +136,8 @@ def write_report(
             (content.caption(index), answers.pictures[index].path.name) for index in indices
         ]
         made[name] = figures.draw_sheet(title, explanations, captions)
+    if suspects:
+        made[SUSPECTS] = to_csv(suspects, pictures.folder, marks).encode()
     made[REPORT] = render(content, made).encode()
     if tested:
         made = {name.replace(".", "-test."): data for name, data in made.items()}
@@ -129,27 +152,32 @@ def write_report(
 
 
 def _ask_about_training(
-    network: nn.Module, pictures: Pictures, device: torch.device
+    network: nn.Module, pictures: Pictures, device: torch.device, preprocessing: Preprocessing
 ) -> Proportion | None:
     """Of some training pictures, read as validation pictures are, those that are recognised."""
     generator = random.Random(0)  # noqa: S311 - nothing secret
     drawn = generator.sample(pictures.train, min(MOST_TRAINING, len(pictures.train)))
     try:
-        answers = answer(network, drawn, device, calibrated=False)
+        answers = answer(network, drawn, device, preprocessing, calibrated=False)
     except DataError as error:
         say(f"no training accuracy in the report: {error}")
         return None
     return Proportion(int((answers.labels == answers.truth).sum()), len(drawn))
 
 
-def try_report(folder: Path, pictures: Pictures, device: torch.device | None = None) -> None:
+def try_report(
+    folder: Path,
+    pictures: Pictures,
+    device: torch.device | None = None,
+    pooled: torch.Tensor | None = None,
+) -> None:
     """Write the report at the end of a run, which no failure of a report may lose.
 
     Where the report is, or what went wrong, is said on stderr. The arguments are those of
     `write_report`.
     """
     try:
-        say(f"report: {write_report(folder, pictures, device)}")
+        say(f"report: {write_report(folder, pictures, device, pooled)}")
     except Exception as error:  # noqa: BLE001 - whatever it is, the run is worth more
         again = f"python -m antbee.training.report {shlex.quote(str(folder))}"
         what = str(error) if isinstance(error, AntBeeError) else repr(error)
@@ -165,7 +193,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     # A pipe may never end.
     if path.exists() and not (path.is_file() and path.stat().st_size <= METRICS_BYTES):
         raise CheckpointError(f"{path} is no file of at most {METRICS_BYTES / 1e6:g} MB")
-    needed = {field.name for field in fields(Metrics)}
+    needed = {field.name for field in fields(Metrics) if field.default is MISSING}
     try:
         lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
         whole = lines and all(line.keys() >= needed for line in lines)

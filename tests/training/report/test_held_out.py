@@ -10,6 +10,7 @@ import torch
 
 from antbee.accuracy import HeldOut
 from antbee.files import sha256_of
+from antbee.images import IMAGENET
 from antbee.training.check import check_pictures
 from antbee.training.checkpoint import load_checkpoint
 from antbee.training.data import Pictures
@@ -39,7 +40,7 @@ def test_it_is_the_best_network_on_the_test_pictures(
     try_test(folder, tested)
 
     network = restore_model(load_checkpoint(folder / "best.pt")).eval()
-    found = answer(network, tested.test, torch.device("cpu"))
+    found = answer(network, tested.test, torch.device("cpu"), IMAGENET)
     right = int((found.labels == 0).sum())
     content = json.loads((folder / "test.json").read_text())
     assert content["labels"] == {

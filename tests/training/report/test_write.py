@@ -20,6 +20,7 @@ from tests.training.report.drawn import save_run
 
 MADE = {
     "report.html",
+    "suspects.csv",
     *(f"{name}.png" for name in ("curves", "confusion", "reliability", "mistakes", "uncertain")),
 }
 
@@ -76,7 +77,7 @@ def test_labels_are_the_run_s_however_they_are_spelt(
     save_checkpoint(replace(state, labels=["A\u0308pfel", "Birnen"]), folder / "best.pt")
     moved = [replace(one, label=1 - one.label) for one in pictures.val[::-1]]
     asked: list[Picture] = []
-    monkeypatch.setattr(write, "answer", lambda _network, val, _device: asked.extend(val))
+    monkeypatch.setattr(write, "answer", lambda _network, val, *_: asked.extend(val))
 
     with pytest.raises(AttributeError):  # nothing is answered
         write_report(folder, replace(pictures, labels=["Birnen", "\xc4pfel"], val=moved))
