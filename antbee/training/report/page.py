@@ -40,7 +40,7 @@ MOST_LABELS: Final = 15
 """Labels of which a confusion matrix can be read."""
 MOST_PAIRS: Final = 10
 """Of a true label and a wrong answer that are listed."""
-MOST_ROWS: Final = 30
+MOST_ROWS: Final = 20
 """Labels that a table has before the others are folded away."""
 TOP: Final = 5
 """Answers among which the true label is looked for, where there are labels enough."""

@@ -33,8 +33,9 @@ METRICS_BYTES: Final = 10_000_000
 """Of metrics.jsonl, in which an epoch takes some 200; what is longer is no run's."""
 SHOWN: Final = 12
 """Mistakes, and uncertain answers, that are shown."""
-MOST_TRAINING: Final = 500
-"""Training pictures that are asked about, too: their interval is narrower than 9 points."""
+MOST_TRAINING: Final = 200
+"""Training pictures that are asked about, too. Of more the figure would hardly be another, and each
+takes as long as a validation picture: their interval is at most 14 points wide."""
 
 
 def write_report(

@@ -179,12 +179,12 @@ def test_many_labels_are_listed() -> None:
 
 
 def test_labels_come_by_their_recall() -> None:
-    """The worst first, those without pictures last; from the thirty-first on they are folded."""
+    """The worst first, those without pictures last; from the twenty-first on they are folded."""
     rows = by_recall([("a", Proportion(2, 2)), ("b", Proportion(0, 0)), ("c", Proportion(1, 3))])
     assert [row[:2] for row in rows] == [["c", "1 of 3"], ["a", "2 of 2"], ["b", "0 of 0"]]
 
     page = page_of(content([f"species {number}" for number in range(40)], each=2))
-    assert "The other 10" in page.text
+    assert "The other 20" in page.text
 
 
 @pytest.mark.parametrize(("count", "shown"), [(9, False), (10, True)])
