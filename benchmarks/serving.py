@@ -58,16 +58,14 @@ BURST: Final = {
     **{f"{rank} of 429": f"latency_ms.429.{rank}" for rank in ("p50", "p99")},
 }
 EXTRAS: Final = ("bound", "overload", "many", "parts", "scaling")
-WARM_UP: Final = 64
-"""Requests that do not count, over 8 connections: each worker process gets its share."""
+WARM_UP: Final = 64  # requests that do not count: each worker process gets its share
 COMPARED: Final = 20  # pictures whose labels are compared between the servers
 PHOTO_MEGAPIXELS: Final = 12
 SIZES: Final = (0.2, 1, 3, 12, 24)
 OVERLOAD: Final = 4  # times the requests that ours holds
 MANY: Final = 32  # pictures in one request: as many as it may bring, by default
 MANY_ROUNDS: Final = 15
-TYPICAL: Final = 500 * 404
-"""Pixels of the picture that stands for one of many alike; the nearest to it is taken."""
+TYPICAL: Final = 500 * 404  # pixels of the picture that stands for one of many alike, about
 
 
 class Bench:
@@ -176,12 +174,11 @@ class Bench:
 
     def by_size(self, server: Server) -> dict[float, float]:
         """Measure pictures a second by the size of the picture in megapixels."""
-        found = {}
         with self.warm(server) as up:
-            for size in SIZES:
-                loaded = self.load(server, up.url, [self.enlarged(size)], 8)
-                found[size] = loaded["pictures_per_second"]
-        return found
+            return {
+                size: self.load(server, up.url, [self.enlarged(size)], 8)["pictures_per_second"]
+                for size in SIZES
+            }
 
     def enlarged(self, megapixels: float) -> Path:
         """Write the typical picture as large, 4 to 3, as a camera would: JPEG, quality 90."""
@@ -278,17 +275,14 @@ def medians(rounds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for load in LOADS:
         several = [one[load] for one in rounds]
-        names = ("pictures_per_second", "generator_cpu_ms")
-        found[load] = {name: spread(one[name] for one in several) for name in names}
+        speeds = (one["pictures_per_second"] for one in several)
+        found[load] = {"pictures_per_second": spread(speeds)}
         for rank in ("p50", "p95", "p99"):
             answered = (one["latency_ms"].get("200", {}) for one in several)
             found[load][rank] = spread(latencies.get(rank) for latencies in answered)
     for key in ("memory_mb", "ready_s"):
         found[key] = spread(one[key] for one in rounds)
-    every = [one[load] for one in rounds for load in LOADS]
-    found["lost"] = sum(one["lost"] for one in every)
-    counts = [(status, n) for one in every for status, n in one["counts"].items()]
-    found["refused"] = sum(n for status, n in counts if status != "200")
+    found["lost"] = sum(one[load]["lost"] for one in rounds for load in LOADS)
     return found
 
 

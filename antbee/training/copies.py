@@ -135,7 +135,7 @@ def differences(grey: NDArray[np.uint8], window: tuple[float, float, float]) -> 
     levels = grey.astype(np.float32)
     across = np.diff(_means(top, side, CELLS) @ levels @ _means(left, side, CELLS + 1).T, axis=2)
     down = np.diff(_means(top, side, CELLS + 1) @ levels @ _means(left, side, CELLS).T, axis=1)
-    found = np.concatenate([across.reshape(len(grey), -1), down.reshape(len(grey), -1)], axis=1)
+    found = np.concatenate([one.reshape(-1, CELLS * CELLS) for one in (across, down)], axis=1)
     shortened: NDArray[np.float32] = found / (np.linalg.norm(found, axis=1, keepdims=True) + FLAT)
     return shortened
 

@@ -132,7 +132,7 @@ class Features:
         return self._views > 0 and all(view in self._train for view in range(self._views))
 
     def pooled(self) -> Tensor:
-        """Mean and standard deviation of each channel, of every training picture.
+        """Standard deviation and mean of each channel, of every training picture.
 
         Those of its views, averaged, where views are kept; otherwise of the picture as the server
         sees it. Each process computes what it has not kept.

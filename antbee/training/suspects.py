@@ -113,19 +113,7 @@ def find_suspects(
         return Suspects([], _pairs(copies, pictures.labels, {}), reason=reason)
 
     if pooled is None:
-        settings = checkpoint.arguments
-        parameters = make_hyperparameters(settings, pictures, checkpoint.precision)
-        learner = Learner(restore_model(checkpoint), device, parameters)
-        with open_pool() as pool:
-            pooled = Features(
-                learner,
-                pictures,
-                pool,
-                lambda: None,
-                seed=settings["seed"],
-                size=settings["batch_size"],
-                views=checkpoint.views,
-            ).pooled()
+        pooled = pool_features(checkpoint, pictures, device)
     labels = np.array([one.label for one in pictures.train], np.int64)
     shares = predict_out_of_fold(pooled.numpy(), labels, len(pictures.labels))
     answers = confident_answers(shares, labels)
@@ -145,6 +133,27 @@ def find_suspects(
         _pairs(copies, pictures.labels, believed),
         right=float((shares.argmax(1) == labels).mean()),
     )
+
+
+def pool_features(checkpoint: Checkpoint, pictures: Pictures, device: torch.device) -> torch.Tensor:
+    """Compute `antbee.training.features.Features.pooled` as the run of the checkpoint does.
+
+    Raises:
+        DataError: a picture can no longer be read.
+    """
+    settings = checkpoint.arguments
+    parameters = make_hyperparameters(settings, pictures, checkpoint.precision)
+    learner = Learner(restore_model(checkpoint), device, parameters)
+    with open_pool() as pool:
+        return Features(
+            learner,
+            pictures,
+            pool,
+            lambda: None,
+            seed=settings["seed"],
+            size=settings["batch_size"],
+            views=checkpoint.views,
+        ).pooled()
 
 
 def _pairs(

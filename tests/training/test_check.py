@@ -12,7 +12,7 @@ from PIL import Image
 
 from antbee.training.check import check_pictures, list_warnings
 from antbee.training.data import describe_change
-from tests.conftest import REPOSITORY, encode
+from tests.conftest import REPOSITORY, encode, noise
 from tests.training.folders import fill
 from train import main
 
@@ -60,6 +60,24 @@ def test_warnings_are_part_of_it(tmp_path: Path, capsys: pytest.CaptureFixture[s
         "unbalanced labels",
         "the same contents in",
     ]
+
+
+def test_near_copies_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A picture that was saved anew is named with its original; the same file only as such."""
+    fill(tmp_path, {"train/ant": 10, "train/bee": 10, **ENOUGH})
+    for name, quality in (("train/ant/a", 90), ("val/bee/b", 50), ("val/ant/a", 90)):
+        (tmp_path / f"{name}.jpg").write_bytes(encode(noise(320, 240), quality=quality))
+
+    assert check(tmp_path) == 0
+
+    lines = capsys.readouterr().out.splitlines()
+    warnings = [line for line in lines if line.startswith("warning: ")]
+    assert [line.split(",")[0] for line in warnings] == [
+        "warning: the same contents in both train and val",
+        "warning: nearly the same picture in two splits or under two labels",
+    ]
+    assert "  train/ant/a.jpg = val/ant/a.jpg" in lines
+    assert "  train/ant/a.jpg ~ val/bee/b.jpg" in lines
 
 
 def test_divided_pictures_are_counted_as_they_will_be(

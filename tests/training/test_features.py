@@ -167,6 +167,28 @@ def test_processes_of_a_machine_share_its_memory(monkeypatch: pytest.MonkeyPatch
     assert count_views(1000, 40_000, epochs=25, processes=2) == VIEWS
 
 
+@pytest.mark.parametrize("views", [0, 2])
+def test_pooled_features_are_those_that_were_kept(
+    learner: Counting, pictures: Pictures, pool: ThreadPoolExecutor, views: int
+) -> None:
+    """Deviation and mean of each channel, of kept views for nothing, and the same if made anew."""
+    features = open_features(learner, pictures, pool, views)
+    assert not features.has_all_views
+    kept = [train(features, epoch) for epoch in range(views)]
+    computed = learner.count
+
+    pooled = features.pooled()
+
+    assert features.has_all_views == bool(views)
+    assert learner.count == (computed if views else 12)
+    assert torch.equal(pooled, open_features(learner, pictures, pool, views).pooled())
+    if views:
+        maps = torch.stack([sorted_by_sum(epoch) for epoch in kept]).double()
+        means, deviations = maps.mean((3, 4)).mean((0, 1)), maps.std((3, 4), correction=0)
+        expected = torch.cat([deviations.mean((0, 1)), means])
+        torch.testing.assert_close(pooled.mean(0).double(), expected, rtol=1e-4, atol=1e-6)
+
+
 def train(features: Features, epoch: int, done: int = 0) -> list[Batch]:
     """Return the batches of an epoch."""
     return list(features.train(epoch, done))

@@ -6,14 +6,17 @@ import io
 from collections.abc import Sequence
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from antbee.accuracy import HeldOut, Proportion
+from antbee.training.report import page
 from antbee.training.report.measure import Answers
 from antbee.training.report.page import Content, by_recall, duration, embed_picture, render
+from antbee.training.suspects import Suspect, Suspects
 from tests.conftest import encode, noise
 from tests.training.report.drawn import content
 
@@ -267,3 +270,38 @@ def test_another_accuracy_than_the_runs_is_noticed() -> None:
 def test_durations_are_for_people(seconds: float, expected: str) -> None:
     """A time is in the units that a person would choose."""
     assert duration(seconds) == expected
+
+
+def test_pictures_to_look_at_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Suspects are shown with their label, what they look like and how surely; pairs side by side.
+
+    Of many the first are shown and all are counted.
+    """
+    monkeypatch.setattr(page, "MOST_SUSPECTS", 2)
+    paths = [Path(f"data/train/<ant>/{number}.jpg") for number in range(5)]
+    suspects = Suspects(
+        [Suspect("label", path, "<ant>", "bee", 0.93) for path in paths[:3]],
+        [Suspect("copy", paths[3], "<ant>", "bee", 0.81, paths[4])],
+        right=0.9,
+    )
+    thumbnails = {path: noise(20, 20) for path in suspects.first(2)}
+    told = replace(content(("<ant>", "bee")), suspects=suspects, thumbnails=thumbnails)
+
+    text = page_of(told).text
+
+    assert "that look like those of another label: 3, and here are the 2 surest" in text
+    assert text.count("<ant>, looks like bee, 93.0 %\n") == 2
+    assert "<ant> and bee, 81.0 % alike\ntrain/<ant>/3.jpg\ntrain/<ant>/4.jpg\n" in text
+    assert "train/<ant>/2.jpg" not in text
+    assert "python -m antbee.training.clean RUN" in text
+
+
+def test_a_run_without_suspects_says_so() -> None:
+    """Nothing to look at, and why labels were not judged, is said; who could not look is silent."""
+    told = content(("ant", "bee"))
+    text = page_of(replace(told, suspects=Suspects(reason="nothing was frozen"))).text
+
+    assert "Labels were not judged: nothing was frozen." in text
+    assert "No two pictures in different splits or under different labels" in text
+    assert "antbee.training.clean" not in text
+    assert "Pictures to look at" not in page_of(told).text

@@ -13,7 +13,7 @@ from antbee.errors import CheckpointError, DataError
 from antbee.files import sha256_of
 from antbee.training.check import check_pictures
 from antbee.training.checkpoint import load_checkpoint, save_checkpoint
-from antbee.training.data import Picture, Pictures
+from antbee.training.data import Copies, Picture, Pictures
 from antbee.training.report import write
 from antbee.training.report.write import read_metrics, try_report, write_report
 from tests.training.report.drawn import save_run
@@ -43,6 +43,35 @@ def test_report_is_in_the_runs_folder(folder: Path, pictures: Pictures) -> None:
     assert "20250131-235959-resnet18" in page
     assert "8 of 18, " in page
     assert "on 12 training pictures" in page
+
+
+def test_what_a_person_marked_stays(folder: Path, pictures: Pictures) -> None:
+    """A report that is made again leaves the marks in the table of suspects where they were."""
+    pictures = replace(pictures, copies=[Copies(pictures.train[0], pictures.val[-1], 0.8)])
+    write_report(folder, pictures)
+    table = folder / "suspects.csv"
+    marked = table.read_text().replace("\n,copy", "\nyes,copy")
+    assert "yes,copy,train/circle/0.jpg,circle,square,0.800,val/square/1.jpg" in marked
+    table.write_text(marked)
+
+    write_report(folder, pictures)
+
+    assert table.read_text() == marked
+
+
+def test_suspects_that_nobody_can_look_for_are_no_reason_to_fail(
+    folder: Path, pictures: Pictures, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without a training picture there is a report all the same, and an old table stays."""
+    table = folder / "suspects.csv"
+    table.write_text("mine")
+    gone = replace(pictures, train=[Picture(folder / "gone.jpg", 0)], copies=None)
+
+    page = write_report(folder, gone).read_text("utf-8")
+
+    assert "no pictures to look at: " in capsys.readouterr().err
+    assert "Pictures to look at" not in page
+    assert table.read_text() == "mine"
 
 
 def test_labels_and_files_need_not_be_text(data: Path, tmp_path: Path) -> None:
