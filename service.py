@@ -35,6 +35,7 @@ with ended_by_signals():
     from antbee.serving.openapi import describe
     from antbee.serving.process import end_with_parent, keep_metrics_apart, prepare_parent
     from antbee.serving.settings import read_settings
+    from antbee.typicality import load_judge
 
 if TYPE_CHECKING:
     from antbee.serving.fetch import Downloader
@@ -163,7 +164,7 @@ class AntBeeClassifier:
     def check() -> None:
         """Refuse a model that cannot be served, before any worker starts and in each."""
         with exit_on_error():
-            check_runtime(model, settings.runtime)
+            load_judge(model, check_runtime(model, settings.runtime))
             load_head(model)
             for service in App.made:
                 bento_io.routes(service)

@@ -44,7 +44,8 @@ def check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
     configure_pillow()
     arguments = settle(parser, options, None)
     folder = Path(arguments["data"])
-    print(describe_pictures(check_pictures(folder, arguments["val_fraction"], arguments["seed"])))
+    pictures = check_pictures(folder, arguments["val_fraction"], arguments["seed"])
+    print(describe_pictures(pictures, balance=arguments["balance"]))
     return DONE
 
 
@@ -60,6 +61,7 @@ def train(parser: argparse.ArgumentParser, options: argparse.Namespace, stop: St
     from antbee.training.device import choose_device  # noqa: PLC0415
     from antbee.training.distributed import joined_process_group  # noqa: PLC0415
     from antbee.training.folder import BEST, restarted_run  # noqa: PLC0415
+    from antbee.training.report.held_out import try_test  # noqa: PLC0415
     from antbee.training.report.write import try_report  # noqa: PLC0415
     from antbee.training.run import begin_run, resume_run  # noqa: PLC0415
     from antbee.training.tensorboard import load_writer  # noqa: PLC0415
@@ -85,7 +87,7 @@ def train(parser: argparse.ArgumentParser, options: argparse.Namespace, stop: St
         device = choose_device(arguments["device"])
         data = Path(arguments["data"])
         pictures = check_pictures(data, arguments["val_fraction"], arguments["seed"])
-        for line in list_warnings(pictures):
+        for line in list_warnings(pictures, balance=arguments["balance"]):
             say(line)
         if saved and checkpoint:
             checkpoint = replace(checkpoint, arguments=arguments)
@@ -101,6 +103,7 @@ def train(parser: argparse.ArgumentParser, options: argparse.Namespace, stop: St
         best = going.folder / BEST
         print(best, flush=True)
         stop.check()
+        try_test(going.folder, pictures, device)
         try_report(going.folder, pictures, device, going.pooled)
         if wants_bento(options.bento):
             pack(best, arguments["data"])

@@ -24,9 +24,12 @@ CARD: Final = "README.md"
 """The model card: what `model.json` says, for people."""
 HEAD: Final = "head.npy"
 """The last layer's weights, float32 [classes, channels]; older packages lack it."""
+TYPICALITY: Final = "typicality.npz"
+"""What tells strangers, where the model can; written and read by `antbee.typicality`."""
 INPUT: Final = "image"
 LOGITS: Final = "logits"
 FEATURES: Final = "features"
+POOLED: Final = "pooled"
 
 
 @dataclass(frozen=True)
@@ -40,12 +43,18 @@ class PackedModel:
         candidates: the runtimes among which `auto` takes the fastest on the machine that serves;
             none if packing was asked for `runtime` by name.
         preprocessing: how a picture becomes the network's input.
-        metrics: of the checkpoint's epoch: `epoch`, `val_top1` (0 to 1), `val_loss`.
+        metrics: of the checkpoint's epoch: `epoch`, `val_top1` (0 to 1), `val_loss`, and
+            `val_chose_the_epoch`, so that it is optimistic; and of the pictures by which nothing
+            was chosen, where there are any, `test`: see `antbee.packing.held_out`.
         calibration: what the logits of every runtime are divided by before the softmax; older
             packages have temperature 1.
         gate: one row a runtime: how it differs from PyTorch, and its speed; how int8 was made, or
             why it was not; and where the pictures were not the run's, if they were not.
         provenance: data set, starting weights, training arguments, library versions.
+        pooled: the frozen stage whose channel means, float32 [N, channels], the networks give as a
+            third output; None where no stage was frozen, and in older packages.
+        typicality: how well the model tells pictures of none of its labels, or the `reason` why it
+            cannot; empty in older packages.
         folder: where the files lie; not part of `model.json`.
         files: SHA-256 of each file, by name; filled in when the model is written.
     """
@@ -59,6 +68,8 @@ class PackedModel:
     calibration: Calibration = field(default_factory=Calibration)
     gate: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    pooled: str | None = None
+    typicality: Mapping[str, Any] = field(default_factory=dict)
     folder: Path = Path()
     files: Mapping[str, str] = field(default_factory=dict)
 
@@ -75,6 +86,11 @@ class PackedModel:
             raise ModelError(f"{path} is damaged (its checksum differs): pack the model again")
         return path
 
+    @property
+    def tells_unknown(self) -> bool:
+        """Whether its answers say if a picture shows any of the labels."""
+        return self.pooled is not None and TYPICALITY in self.files
+
     def describe(self) -> dict[str, Any]:
         """What `model.json` says of the model itself; JSON can hold it."""
         content = asdict(self)
@@ -84,12 +100,12 @@ class PackedModel:
 
 def write_model(model: PackedModel) -> None:
     """Write `model.json` into `model.folder`, vouching for the files that lie there already."""
-    paths = [model.folder / name for name in (WEIGHTS, ONNX, INT8, HEAD)]
+    paths = [model.folder / name for name in (WEIGHTS, ONNX, INT8, HEAD, TYPICALITY)]
     content = {
         "format": FORMAT,
         **model.describe(),
         "input": INPUT,
-        "outputs": [LOGITS, FEATURES],
+        "outputs": [LOGITS, FEATURES, *([POOLED] if model.pooled else [])],
         "files": {path.name: sha256_of(path) for path in paths if path.is_file()},
     }
     text = json.dumps(content, indent=2) + "\n"
@@ -135,6 +151,8 @@ def read_model(folder: Path) -> PackedModel:
             ),
             gate=content["gate"],
             provenance=content["provenance"],
+            pooled=content.get("pooled"),
+            typicality=content.get("typicality", {}),
             folder=folder,
             files=dict(content["files"]),
         )

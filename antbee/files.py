@@ -5,6 +5,7 @@ Knows nothing of what is in them.
 
 import hashlib
 import os
+import unicodedata
 from collections.abc import Callable, Iterable, Set
 from contextlib import suppress
 from pathlib import Path
@@ -117,6 +118,11 @@ def is_folder(path: Path) -> bool:
     with suppress(OSError):
         return path.is_dir()
     return False
+
+
+def canonical(name: str) -> str:
+    """Spell a name as others do: é is one character on some systems, and two on others."""
+    return unicodedata.normalize("NFC", name)
 
 
 def identity(path: Path) -> object:

@@ -12,7 +12,7 @@ import stat
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -76,6 +76,12 @@ class Preprocessing:
     crop: int = 224
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+
+    @classmethod
+    def of_size(cls, size: int) -> "Preprocessing":
+        """For a network that sees `size` by `size` pixels: the same part of a picture, scaled."""
+        default = cls()
+        return replace(default, resize=round(size * default.resize / default.crop), crop=size)
 
 
 IMAGENET: Final = Preprocessing()

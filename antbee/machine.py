@@ -2,6 +2,7 @@
 
 import ctypes
 import gc
+import math
 import os
 import re
 import tempfile
@@ -42,6 +43,12 @@ UPLOADS_MB: Final = 200
 """Of request bodies that a process has in memory at once, where there is room for them."""
 SMALL_MB: Final = 19
 """What a thread needs for a picture of `antbee.images.LARGE` pixels."""
+NETWORK_MB: Final = 8
+"""What a thread needs more for the network's own numbers, for each area of `NETWORK_SIDE` squared
+that its input is larger. A ResNet-18 at 448 takes 23 MB more than at 224 for the first thread and
+11 for each other."""
+NETWORK_SIDE: Final = 224
+"""Pixels of the input's side with which `SMALL_MB` was measured."""
 PIXEL_BYTES: Final = 10
 """Room for a pixel of a larger one: what decoding it takes at most, and a tenth more. A WebP, whose
 pixels take twice that, may have half of them."""
@@ -128,16 +135,20 @@ def workers_that_fit(megabytes: int, cores: int) -> int:
     return max(1, min(cores, (megabytes - MASTER_MB) // (WORKER_MB + ROOM_MB)))
 
 
-def limits_of_worker(megabytes: int, workers: int, cores: int) -> dict[str, str]:
-    """The server's settings for each worker's share of the memory and the cores, by variable."""
+def limits_of_worker(megabytes: int, workers: int, cores: int, size: int = 0) -> dict[str, str]:
+    """The server's settings for each worker's share of the memory and the cores, by variable.
+
+    `size` is that of the network's input, in pixels; 0 where it is not known.
+    """
     room = max(ROOM_MB, (megabytes - MASTER_MB) // workers - WORKER_MB)
     threads = max(1, min(cores // workers, room // THREAD_MB))
     uploads = min(UPLOADS_MB, room // 6)
+    small = SMALL_MB + math.ceil(NETWORK_MB * max(0.0, (size / NETWORK_SIDE) ** 2 - 1))
     return {
         # Small pictures are decoded several at once, large ones one at a time.
         "ANTBEE_THREADS": str(threads),
         "ANTBEE_UPLOADS_MB": str(uploads),
-        "ANTBEE_MAX_MEGAPIXELS": str(min(50, (room - uploads - threads * SMALL_MB) // PIXEL_BYTES)),
+        "ANTBEE_MAX_MEGAPIXELS": str(min(50, (room - uploads - threads * small) // PIXEL_BYTES)),
     }
 
 

@@ -4,7 +4,16 @@ Prints a table, or writes what `--csv` and `--jsonl` ask for; everything else go
 picture takes the server's own way, `read_array` and then the predictor, so the answers are its.
 """
 
-from antbee.command import DONE, FAILED, end_on_signals, printable, progress_bar, run, say
+from antbee.command import (
+    DONE,
+    FAILED,
+    end_on_signals,
+    printable,
+    progress_bar,
+    run,
+    say,
+    table,
+)
 
 if __name__ == "__main__":
     end_on_signals()
@@ -13,27 +22,40 @@ import argparse
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, redirect_stdout
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
+from antbee.accuracy import (
+    Proportion,
+    balanced_accuracy,
+    describe_accuracy,
+    frequent_mistakes,
+    recall,
+)
 from antbee.ahead import work_ahead
-from antbee.artifact import INDEX, PackedModel, read_model
+from antbee.artifact import INDEX, LOGITS, POOLED, PackedModel, read_model
 from antbee.errors import AntBeeError, DataError, ModelError
-from antbee.files import is_folder, walk
+from antbee.files import canonical, is_folder, walk
 from antbee.images import configure_pillow, read_array, read_picture
 from antbee.machine import cores
 from antbee.predictor import RUNTIMES, Predictor, load_predictor, to_prediction
 from antbee.results import STDOUT, Outcome, open_writers
+from antbee.typicality import Judge, load_judge
 
 SUFFIXES: Final = (".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".webp")
 """How a file in a folder ends that is taken for a picture; a file named by itself always is one.
 What is in it, its bytes say."""
+MOST_LABELS: Final = 12
+"""Whose table of what was taken for what fits a terminal."""
+MOST_MISTAKES: Final = 20
+"""Of a true label and a wrong answer that are listed for more labels."""
 AHEAD: Final = 4
 """Pictures for each thread that may be done before the one that is next in order."""
 
@@ -55,6 +77,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         default="auto",
         help="auto: the fastest of what packing allowed",
     )
+    add(
+        "--truth",
+        action="store_true",
+        help="where folders are called as labels: how many of the answers are right, and what was "
+        "taken for what",
+    )
     add("--csv", metavar="FILE", help="a line for each file; - for stdout")
     add("--jsonl", metavar="FILE", help="a JSON object for each file; - for stdout")
     add("--threads", type=_positive, default=cores(), help="files at once (default: the cores)")
@@ -75,23 +103,33 @@ def predict(arguments: argparse.Namespace) -> int:
     configure_pillow()
     files, passed_over = find_files(arguments.paths)
     model, name = open_model(arguments.model)
-    work = partial(classify, model, load_predictor(model, arguments.runtime))
+    predictor = load_predictor(model, arguments.runtime)
+    work = partial(classify, model, predictor, load_judge(model, predictor.runtime))
     # Lines of answers on the same terminal show well enough how far it is.
     on_stdout = STDOUT in (arguments.csv, arguments.jsonl) or not (arguments.csv or arguments.jsonl)
     hidden = on_stdout and sys.stdout.isatty()
     counted: Counter[str] = Counter()
+    compared: Counter[tuple[str | None, str]] = Counter()  # true label and answer
+    tops = {path.absolute() for path in arguments.paths if is_folder(path)}
+    spelt = {canonical(label): label for label in model.labels}
     try:
         with (
-            open_writers(arguments.csv, arguments.jsonl, model.labels, name) as writers,
+            open_writers(
+                arguments.csv, arguments.jsonl, model, name, truth=arguments.truth
+            ) as writers,
             progress_bar("classifying", len(files), hidden=hidden) as bar,
             ThreadPoolExecutor(arguments.threads, thread_name_prefix="picture") as pool,
             closing(work_ahead(pool, work, files, AHEAD * arguments.threads)) as outcomes,
         ):
-            for outcome in outcomes:
+            for found in outcomes:
+                truth = find_truth(found.path, spelt, tops) if arguments.truth else None
+                outcome = replace(found, truth=truth)
                 if outcome.error is not None:
                     bar.clear()
                     say(f"{printable(outcome.path)}: {outcome.error}")
                 counted[outcome.prediction.label if outcome.prediction else ""] += 1
+                if outcome.prediction:
+                    compared[truth, outcome.prediction.label] += 1
                 for write in writers:
                     write(outcome)
                 bar.update()
@@ -105,6 +143,9 @@ def predict(arguments: argparse.Namespace) -> int:
         raise DataError(f"{where}cannot be written: {error.strerror}") from error
     labels = [f"{count} {label}" for label, count in sorted(counted.items()) if label]
     say(", ".join(labels) or "nothing was classified")
+    if arguments.truth:
+        for line in describe_truth(compared, model.labels):
+            say(line)
     if counted[""]:
         say(f"{counted['']} of {counted.total()} could not be classified")
     if passed_over:
@@ -144,7 +185,69 @@ def find_files(paths: Iterable[Path]) -> tuple[list[Path | Outcome], Counter[str
     return files, passed_over
 
 
-def classify(model: PackedModel, predictor: Predictor, file: Path | Outcome) -> Outcome:
+def find_truth(path: Path, labels: Mapping[str, str], tops: Collection[Path]) -> str | None:
+    """Find the label that the nearest folder above a picture is called by, if one is.
+
+    Args:
+        path: of the picture.
+        labels: as the model spells them, by their `canonical` spelling.
+        tops: folders that were asked for, absolute; what lies above them says nothing of what is
+            in them.
+    """
+    for folder in path.absolute().parents:
+        if label := labels.get(canonical(folder.name)):
+            return label
+        if folder in tops:
+            break
+    return None
+
+
+def describe_truth(
+    compared: Mapping[tuple[str | None, str], int], labels: Sequence[str]
+) -> list[str]:
+    """Describe in lines how right the answers are.
+
+    Args:
+        compared: pictures by true label, None where it is not known, and answer.
+        labels: those of the model.
+
+    Returns:
+        Accuracy with its interval, a table of what was taken for what, of many labels only the most
+        frequent mistakes, and how many pictures have no true label.
+    """
+    place = {label: index for index, label in enumerate(labels)}
+    counts, unknown = np.zeros((len(labels), len(labels)), np.int64), 0
+    for (truth, answer), count in compared.items():
+        if truth is None:
+            unknown += count
+        else:
+            counts[place[truth], place[answer]] += count
+    recalls = [recall(counts, index) for index in range(len(labels))]
+    lines = []
+    if counts.any():
+        lines.append(describe_accuracy(Proportion(int(counts.trace()), int(counts.sum()))))
+        lines.append(
+            f"balanced accuracy, the mean of the labels': {balanced_accuracy(recalls):.1%}"
+        )
+        names = [printable(label) for label in labels]
+        if len(labels) <= MOST_LABELS:
+            shares = [f"{one.value:.1%}" if one.of else "-" for one in recalls]
+            rows = [
+                [name, *row, share]
+                for name, row, share in zip(names, counts.tolist(), shares, strict=True)
+            ]
+            lines.append(table(["true label", *names, "right"], rows))
+        elif mistakes := frequent_mistakes(counts, MOST_MISTAKES):
+            pairs = [(names[row], names[column], count) for row, column, count in mistakes]
+            lines.append(table(["true label", "answer", "pictures"], pairs))
+    if unknown:
+        lines.append(f"in no folder that is called as a label: {unknown}")
+    return lines
+
+
+def classify(
+    model: PackedModel, predictor: Predictor, judge: Judge | None, file: Path | Outcome
+) -> Outcome:
     """Classify a file; what cannot be read, or is decided already, is an outcome, too."""
     if isinstance(file, Outcome):
         return file
@@ -156,8 +259,10 @@ def classify(model: PackedModel, predictor: Predictor, file: Path | Outcome) -> 
         return Outcome(file, error=error)
     except MemoryError:
         return Outcome(file, error=DataError("it takes too much memory: try --threads 1"))
-    logits = predictor.logits(array[np.newaxis])
-    return Outcome(file, to_prediction(model, logits[0]))
+    names = (LOGITS,) if judge is None else (LOGITS, POOLED)
+    logits, *pooled = predictor.outputs(array[np.newaxis], names)
+    typicality = None if judge is None else judge.typicality(pooled[0][0])
+    return Outcome(file, to_prediction(model, logits[0], typicality))
 
 
 def open_model(tag_or_folder: str) -> tuple[PackedModel, str]:

@@ -8,17 +8,18 @@ serves. torch is imported inside its own class and nowhere else.
 import importlib.util
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from antbee.artifact import FEATURES, INPUT, INT8, LOGITS, ONNX, WEIGHTS, PackedModel
+from antbee.artifact import FEATURES, INPUT, INT8, LOGITS, ONNX, POOLED, WEIGHTS, PackedModel
 from antbee.calibration import softmax
 from antbee.errors import ModelError
 from antbee.machine import give_back_memory
+from antbee.typicality import UNKNOWN_BELOW
 
 _NEEDS: Final = {
     "int8": (INT8, ("onnxruntime",)),
@@ -27,7 +28,8 @@ _NEEDS: Final = {
 }
 RUNTIMES: Final = tuple(_NEEDS)
 OUTPUT_NODES: Final = {"fc": LOGITS, "layer4": FEATURES}
-"""Where a torchvision ResNet computes each output of the packed network."""
+"""Where a torchvision ResNet computes each output of the packed network; `POOLED`, where there is
+one, is the channel means of what the model's `pooled` stage computes."""
 ROUNDS: Final = 3
 """How often each runtime answers when the fastest is looked for; the first time warms it up."""
 BUDGET: Final = 0.25
@@ -48,8 +50,12 @@ class Predictor(Protocol):
     def logits(self, batch: Floats) -> Floats:
         """Run the network: float32 [N, 3, H, W] to float32 [N, classes]."""
 
-    def outputs(self, batch: Floats) -> tuple[Floats, Floats]:
-        """Run the network and give its features, float32 [N, channels, h, w], beside the logits."""
+    def outputs(self, batch: Floats, names: Sequence[str]) -> list[Floats]:
+        """Run the network and give the outputs `names`, each float32 [N, ...], in that order.
+
+        They are `LOGITS`, `FEATURES`, [N, channels, h, w], and `POOLED`, [N, channels of the
+        model's `pooled` stage], which only some models have.
+        """
 
 
 @dataclass(frozen=True)
@@ -60,11 +66,16 @@ class Prediction:
         label: the most probable label.
         probability: its probability, 0 to 1.
         probabilities: of every label, in the model's order, calibrated; they sum to 1.
+        known: whether it seems to show any of the labels at all; None where the model cannot tell.
+        typicality: how usual it is among pictures of the labels, 0 to 1, see `antbee.typicality`;
+            None likewise.
     """
 
     label: str
     probability: float
     probabilities: dict[str, float]
+    known: bool | None = None
+    typicality: float | None = None
 
 
 def disable_telemetry() -> None:
@@ -97,13 +108,12 @@ class OnnxPredictor:
 
     def logits(self, batch: Floats) -> Floats:
         """See `Predictor.logits`."""
-        logits: Floats = self._session.run([LOGITS], {INPUT: batch})[0]
-        return logits
+        return self.outputs(batch, (LOGITS,))[0]
 
-    def outputs(self, batch: Floats) -> tuple[Floats, Floats]:
+    def outputs(self, batch: Floats, names: Sequence[str]) -> list[Floats]:
         """See `Predictor.outputs`."""
-        logits, features = self._session.run([LOGITS, FEATURES], {INPUT: batch})
-        return logits, features
+        outputs: list[Floats] = self._session.run(names, {INPUT: batch})
+        return outputs
 
 
 class TorchPredictor:
@@ -124,17 +134,25 @@ class TorchPredictor:
         network = build(num_classes=len(model.labels)).eval()
         weights = torch.load(model.folder / WEIGHTS, map_location="cpu", weights_only=True)
         network.load_state_dict(weights)
-        self._network = create_feature_extractor(network, OUTPUT_NODES)
+        self._network = create_feature_extractor(network, output_nodes(model.pooled))
 
     def logits(self, batch: Floats) -> Floats:
         """See `Predictor.logits`."""
-        return self.outputs(batch)[0]
+        return self.outputs(batch, (LOGITS,))[0]
 
-    def outputs(self, batch: Floats) -> tuple[Floats, Floats]:
+    def outputs(self, batch: Floats, names: Sequence[str]) -> list[Floats]:
         """See `Predictor.outputs`."""
         with self._torch.inference_mode():
             outputs = self._network(self._torch.from_numpy(batch))
-        return outputs[LOGITS].numpy(), outputs[FEATURES].numpy()
+            found = (
+                outputs[name].mean((2, 3)) if name == POOLED else outputs[name] for name in names
+            )
+            return [one.numpy() for one in found]
+
+
+def output_nodes(pooled: str | None) -> Mapping[str, str]:
+    """Return `OUTPUT_NODES` with the stage whose channel means are an output, if there is one."""
+    return OUTPUT_NODES | ({pooled: POOLED} if pooled else {})
 
 
 def check_runtime(model: PackedModel, runtime: str = "auto") -> str:
@@ -218,13 +236,20 @@ def fastest(
     return predictors[best.index(min(best))]
 
 
-def to_prediction(model: PackedModel, logits: Floats) -> Prediction:
+def to_prediction(
+    model: PackedModel,
+    logits: Floats,
+    typicality: float | None = None,
+    unknown_below: float = UNKNOWN_BELOW,
+) -> Prediction:
     """Turn the logits [classes] of one picture into the answer that is served: calibrated, named.
 
-    This is the only place where logits become the probabilities that anybody gets.
+    This is the only place where logits become the probabilities that anybody gets. Whether the
+    picture is `known` changes none of them; with `unknown_below` 0 every one is.
     """
     row = softmax(logits, model.calibration.temperature).tolist()
     named = dict(zip(model.labels, row, strict=True))
     # By the logits, as the gate compares labels: probabilities can round to a tie.
     label = model.labels[int(logits.argmax())]
-    return Prediction(label, named[label], named)
+    known = None if typicality is None else typicality > unknown_below
+    return Prediction(label, named[label], named, known, typicality)

@@ -5,7 +5,7 @@
 It shares the cores with the server that it measures, so it does as little as it can: every
 request's bytes are made beforehand, and answers are read by a parser in C. Prints one JSON line:
 answers by status, requests that were lost, pictures a second, percentiles of the latency by
-status, and its own CPU time a request.
+status, and with `--watch PID` what the server holds, every minute.
 """
 
 import argparse
@@ -27,8 +27,10 @@ from typing import Any, Final, cast
 import httptools
 import httpx
 
-PATIENCE: Final = 30.0
-"""Seconds that answers may come after the last request; what comes later is lost."""
+from antbee.command import say
+from servers import family, memory
+
+PATIENCE: Final = 30.0  # seconds that answers may come after the last request, or they are lost
 OK: Final = 200
 
 
@@ -118,6 +120,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--together", choices=("json", "form"), help="send all pictures in each request")
     add("--patient", action="store_true", help="heed Retry-After before asking again")
     add("--pause", type=float, default=0, help="seconds between an answer and the next request")
+    add("--watch", type=int, metavar="PID", help="the server's memory, files and threads a minute")
     options = parser.parse_args(argv)
     pictures = [path.read_bytes() for path in options.pictures]
     if options.together == "json":
@@ -153,12 +156,15 @@ def make_form(url: str, pictures: Sequence[bytes], name: str) -> bytes:
 
 async def drive(options: argparse.Namespace, requests: Sequence[bytes]) -> dict[str, Any]:
     """Open the connections, let them ask until the time is over, and sum up."""
-    start, used = time.perf_counter(), time.process_time()
+    start = time.perf_counter()
     stop = start + options.seconds
     load = Load(itertools.cycle(requests), stop, options.requests, options.patient, options.pause)
     clients = [asyncio.create_task(ask(load, options.url)) for _ in range(options.connections)]
+    held: list[tuple[float, int, int]] = []
+    watching = asyncio.create_task(watch(options.watch, held)) if options.watch else None
     _, silent = await asyncio.wait(clients, timeout=options.seconds + PATIENCE)
-    used = time.process_time() - used
+    if watching is not None:
+        watching.cancel()
     latencies: dict[int, list[float]] = {}
     for status, began, ended in sorted(load.answers):
         latencies.setdefault(status, []).append((ended - began) * 1e3)
@@ -170,8 +176,19 @@ async def drive(options: argparse.Namespace, requests: Sequence[bytes]) -> dict[
         "counts": {str(status): len(several) for status, several in latencies.items()},
         "lost": load.lost + len(silent),
         "latency_ms": {str(status): percentiles(several) for status, several in latencies.items()},
-        "generator_cpu_ms": used * 1e3 / max(len(load.answers), 1),
+        "held": held,
     }
+
+
+async def watch(pid: int, held: list[tuple[float, int, int]]) -> None:
+    """Note a server's memory in MB, open files and threads every minute, and print them."""
+    for minute in itertools.count():
+        processes = family(pid)
+        files = sum(one.num_fds() for one in processes)
+        threads = sum(one.num_threads() for one in processes)
+        held.append((memory(pid), files, threads))
+        say(f"minute {minute}: {held[-1][0]:.1f} MB, {files} files, {threads} threads")
+        await asyncio.sleep(60)
 
 
 async def ask(load: Load, url: str) -> None:

@@ -2,6 +2,8 @@
 
     python benchmarks/resume.py --data data --processes 2 --freeze none
 
+    python benchmarks/resume.py --size 160 --balance
+
 Half of the rounds send SIGINT, half SIGKILL, one to three times each, at moments spread over the
 whole run; several processes are started by torchrun, and all of them are killed. Options of
 train.py are handed on. Every round must end with the very same weights and metrics, bit for bit.
@@ -27,6 +29,7 @@ from training import read_metrics
 TRAIN: Final = Path(__file__).resolve().parents[1] / "train.py"
 DEFAULTS: Final = ("--weights", "none", "--epochs", "3", "--batch-size", "4")
 PICTURES: Final = 10  # of each label and split, the first: a run takes seconds
+FEWER: Final = 6  # to train on, of the first label: for --balance labels must be unequal
 TIMES: Final = ("seconds", "pictures_per_second")
 
 
@@ -43,7 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         for label in [*options.data.glob("train/*/"), *options.data.glob("val/*/")]:
             target = folder / "data" / label.relative_to(options.data)
             target.mkdir(parents=True)
-            for picture in sorted(label.glob("[!.]*"))[:PICTURES]:
+            first = label == min(options.data.glob("train/*/"))
+            for picture in sorted(label.glob("[!.]*"))[: FEWER if first else PICTURES]:
                 (target / picture.name).symlink_to(picture.resolve())
         program = [sys.executable, str(TRAIN)]
         if options.processes > 1:

@@ -3,12 +3,11 @@
     python benchmarks/serving.py ant_bee_classifier:latest --data data --figure serving.png
 
 Every round starts each server in turn, alone on the machine, asks it about the validation
-pictures in a fixed order over 1, 2, 8 and 32 connections, then about one picture and about a
-12-megapixel photo, and stops it. The load comes from a process of its own on the same cores. In
-each round the same threads also classify in a process without HTTP: the bound. Then come a burst
-beyond what ours holds, many pictures in one request, a request's parts, batches, and ours by cores
-and by size of picture. Prints tables of the medians over the rounds, then one JSON line with
-everything.
+pictures in a fixed order over 1, 2, 8 and 32 connections, then about a 12-megapixel photo, and
+stops it. The load comes from a process of its own on the same cores. In each round the same threads
+also classify in a process without HTTP: the bound. Then come a burst beyond what ours holds, many
+pictures in one request, a request's parts, batches, and ours by cores and by size of picture.
+Prints tables of the medians over the rounds, then one JSON line with everything.
 """
 
 import argparse
@@ -37,7 +36,7 @@ from antbee.serving.settings import read_settings
 from servers import HERE, OURS, PEERS, Running, Server, memory, running
 
 CONNECTIONS: Final = (1, 2, 8, 32)
-LOADS: Final = (*map(str, CONNECTIONS), "picture", "photo")
+LOADS: Final = (*map(str, CONNECTIONS), "photo")
 LIBRARIES: Final = (
     *("bentoml", "torch", "torchvision", "onnxruntime", "pillow", "numpy"),
     *("flask", "gunicorn", "litserve", "fastapi", "uvicorn"),
@@ -47,16 +46,9 @@ MIXED: Final = {
     **{f"at {count}": f"{count}.pictures_per_second.median" for count in CONNECTIONS},
     **{f"{name} at 8": f"8.pictures_per_second.{name}" for name in ("low", "high")},
     **{f"{rank} ms": f"8.{rank}.median" for rank in ("p50", "p95", "p99")},
+    "12 MP photo at 8": "photo.pictures_per_second.median",
     "memory MB": "memory_mb.median",
     "ready s": "ready_s.median",
-}
-SPECIAL: Final = {
-    "one picture": "picture.pictures_per_second.median",
-    "its p50 ms": "picture.p50.median",
-    "its p99": "picture.p99.median",
-    "12 MP photo": "photo.pictures_per_second.median",
-    "p50 ms": "photo.p50.median",
-    "p99": "photo.p99.median",
 }
 BURST: Final = {
     **{status: f"counts.{status}" for status in ("200", "429")},
@@ -66,16 +58,14 @@ BURST: Final = {
     **{f"{rank} of 429": f"latency_ms.429.{rank}" for rank in ("p50", "p99")},
 }
 EXTRAS: Final = ("bound", "overload", "many", "parts", "scaling")
-WARM_UP: Final = 64
-"""Requests that do not count, over 8 connections: each worker process gets its share."""
+WARM_UP: Final = 64  # requests that do not count: each worker process gets its share
 COMPARED: Final = 20  # pictures whose labels are compared between the servers
 PHOTO_MEGAPIXELS: Final = 12
 SIZES: Final = (0.2, 1, 3, 12, 24)
 OVERLOAD: Final = 4  # times the requests that ours holds
 MANY: Final = 32  # pictures in one request: as many as it may bring, by default
 MANY_ROUNDS: Final = 15
-TYPICAL: Final = 500 * 404
-"""Pixels of the picture that stands for one of many alike; the nearest to it is taken."""
+TYPICAL: Final = 500 * 404  # pixels of the picture that stands for one of many alike, about
 
 
 class Bench:
@@ -130,7 +120,6 @@ class Bench:
             for count in CONNECTIONS:
                 found[str(count)] = self.load(server, up.url, self.mixed, count)
             found["memory_mb"] = memory(up.process.pid)
-            found["picture"] = self.load(server, up.url, [self.typical], 8)
             found["photo"] = self.load(server, up.url, [self.photo], 8)
         return found
 
@@ -185,12 +174,11 @@ class Bench:
 
     def by_size(self, server: Server) -> dict[float, float]:
         """Measure pictures a second by the size of the picture in megapixels."""
-        found = {}
         with self.warm(server) as up:
-            for size in SIZES:
-                loaded = self.load(server, up.url, [self.enlarged(size)], 8)
-                found[size] = loaded["pictures_per_second"]
-        return found
+            return {
+                size: self.load(server, up.url, [self.enlarged(size)], 8)["pictures_per_second"]
+                for size in SIZES
+            }
 
     def enlarged(self, megapixels: float) -> Path:
         """Write the typical picture as large, 4 to 3, as a camera would: JPEG, quality 90."""
@@ -287,17 +275,14 @@ def medians(rounds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for load in LOADS:
         several = [one[load] for one in rounds]
-        names = ("pictures_per_second", "generator_cpu_ms")
-        found[load] = {name: spread(one[name] for one in several) for name in names}
+        speeds = (one["pictures_per_second"] for one in several)
+        found[load] = {"pictures_per_second": spread(speeds)}
         for rank in ("p50", "p95", "p99"):
             answered = (one["latency_ms"].get("200", {}) for one in several)
             found[load][rank] = spread(latencies.get(rank) for latencies in answered)
     for key in ("memory_mb", "ready_s"):
         found[key] = spread(one[key] for one in rounds)
-    every = [one[load] for one in rounds for load in LOADS]
-    found["lost"] = sum(one["lost"] for one in every)
-    counts = [(status, n) for one in every for status, n in one["counts"].items()]
-    found["refused"] = sum(n for status, n in counts if status != "200")
+    found["lost"] = sum(one[load]["lost"] for one in rounds for load in LOADS)
     return found
 
 
@@ -326,7 +311,6 @@ def print_tables(result: Mapping[str, Any]) -> None:
     """Print a table of everything that was measured."""
     ratios, many, parts = result["ratios"], result.get("many"), result.get("parts")
     print_table("mixed pictures", result["servers"], MIXED)
-    print_table("8 connections", result["servers"], SPECIAL)
     for how, name in (("at_once", "at once"), ("patient", "after Retry-After")):
         bursts = {key: one[how] for key, one in result.get("overload", {}).items()}
         print_table(f"burst, asks again {name}", bursts, BURST)

@@ -39,8 +39,7 @@ STOPPING: Final = "\nstopping after this batch\nsaved; to go on"
 """How lines begin that only an interrupted training prints."""
 OURS: Final = re.compile(rf'"{re.escape(str(REPOSITORY))}/(?!\.venv)')
 """What a traceback through a file of ours says."""
-UNBORN: Final = 0.5
-"""Seconds in which the interpreter may not have come to the first line of a script of ours."""
+UNBORN: Final = 0.5  # seconds in which Python may not have come to the first line of our script
 GOOD: Final = ("started", "over", "stopped")
 PATIENCE: Final = 60  # seconds after the signal; what runs then still does not end by it
 

@@ -5,11 +5,13 @@ picture may be. An environment variable that is set already is left alone otherw
 `WEB_CONCURRENCY` and `ANTBEE_…` here, anything of gunicorn's in `GUNICORN_CMD_ARGS`.
 """
 
+import json
 import os
 import shutil
 import socket
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +58,20 @@ def that_fit(asked: int) -> int:
     if fit < asked:
         print(f"{memory_limit() >> 20} MB of memory: {fit} of {asked} workers fit", file=sys.stderr)
     return fit
+
+
+def input_size() -> int:
+    """How many pixels wide the network's pictures are; 0 where no packed model lies in the bento.
+
+    In an exported bento, as on a dyno, it lies beside the source, where this is started.
+    """
+    sizes = [0]
+    for index in Path.cwd().glob("../models/*/*/model.json"):
+        with suppress(
+            OSError, ValueError, LookupError, TypeError
+        ):  # the service says what is wrong
+            sizes.append(int(json.loads(index.read_text())["preprocessing"]["crop"]))
+    return max(sizes)
 
 
 def when_ready(arbiter: Any) -> None:  # noqa: ANN401 - gunicorn ships no types
@@ -112,7 +128,7 @@ if not (count.isascii() and count.isdigit() and int(count)):
     sys.exit(f"error: WEB_CONCURRENCY={count!r}: it must be a whole number from 1")
 workers = that_fit(int(count))
 os.environ["WEB_CONCURRENCY"] = str(workers)
-for name, value in limits_of_worker(memory, workers, cores()).items():
+for name, value in limits_of_worker(memory, workers, cores(), input_size()).items():
     os.environ.setdefault(name, value)
 if "DYNO" in os.environ:
     # Only the router reaches a dyno, from a private address; the one that it adds is the client's.

@@ -18,11 +18,22 @@ import pytest
 import torch
 from PIL import Image
 
-from antbee.artifact import HEAD, INT8, ONNX, WEIGHTS, PackedModel, read_model, write_model
-from antbee.images import configure_pillow
+from antbee.artifact import (
+    HEAD,
+    INT8,
+    ONNX,
+    POOLED,
+    WEIGHTS,
+    PackedModel,
+    read_model,
+    write_model,
+)
+from antbee.images import IMAGENET, configure_pillow, read_array
 from antbee.packing.pack import export_head, export_onnx, export_weights
 from antbee.packing.quantize import Quantization, quantize
+from antbee.predictor import load_predictor
 from antbee.training.network import build_model
+from antbee.typicality import FEWEST, fit_boundary, write_typicality
 
 REPOSITORY = Path(__file__).parents[1]
 if "PYTEST_XDIST_WORKER" in os.environ:  # the other core is another worker's
@@ -77,8 +88,8 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> PackedModel:
         network.train()(torch.randn(8, 3, 224, 224))
     export_weights(network, folder / WEIGHTS)
     export_head(network, folder / HEAD)
-    export_onnx(network, folder / ONNX, 224)
-    write_model(PackedModel("resnet18", LABELS, "onnx", folder=folder))
+    export_onnx(network, folder / ONNX, 224, "layer3")
+    write_model(PackedModel("resnet18", LABELS, "onnx", folder=folder, pooled="layer3"))
     return read_model(folder)
 
 
@@ -90,6 +101,21 @@ def packed_int8(packed: PackedModel, tmp_path_factory: pytest.TempPathFactory) -
     arrays = list(np.random.default_rng(0).standard_normal((4, 3, 224, 224), np.float32))
     quantize(folder / ONNX, folder / INT8, arrays, Quantization(4))
     write_model(replace(packed, candidates=("int8", "onnx"), folder=folder))
+    return read_model(folder)
+
+
+@pytest.fixture(scope="session")
+def telling(packed: PackedModel, tmp_path_factory: pytest.TempPathFactory) -> PackedModel:
+    """Let a copy of the packed model tell: what is brighter than `noise` is of no label."""
+    folder = tmp_path_factory.mktemp("telling")
+    shutil.copytree(packed.folder, folder, dirs_exist_ok=True)
+    arrays = [read_array(encode(noise(320, 240, seed)), IMAGENET) for seed in range(FEWEST)]
+    white = read_array(encode(Image.new("RGB", (320, 240), "white")), IMAGENET)
+    (inside,) = load_predictor(packed).outputs(np.stack(arrays), (POOLED,))
+    (outside,) = load_predictor(packed).outputs(white[np.newaxis], (POOLED,))
+    boundary = fit_boundary(inside, outside)
+    write_typicality(replace(packed, folder=folder), boundary, {"onnx": boundary.scores(inside)})
+    write_model(replace(packed, folder=folder, typicality={"reason": None}))
     return read_model(folder)
 
 

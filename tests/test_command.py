@@ -96,7 +96,7 @@ def destroyed() -> int:
     """Take a signal in a destructor."""
     Destroyed()
     gc.collect()
-    time.sleep(10)
+    time.sleep(60)
     return 1
 
 
@@ -113,7 +113,7 @@ def test_interrupted_is_one_line_and_130(work: Callable[[], int], capsys: Captur
 
     assert run(work) == 130
     assert capsys.readouterr() == ("", "interrupted\n")
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 30
     assert before == [signal.getsignal(number) for number in SIGNALS]
     assert (tracer, hook) == (sys.gettrace(), sys.unraisablehook)
 

@@ -9,7 +9,16 @@ import pytest
 import torch
 from PIL import Image
 
-from antbee.artifact import HEAD, INDEX, WEIGHTS, PackedModel, read_model, write_model
+from antbee.artifact import (
+    FEATURES,
+    HEAD,
+    INDEX,
+    LOGITS,
+    WEIGHTS,
+    PackedModel,
+    read_model,
+    write_model,
+)
 from antbee.errors import ModelError
 from antbee.explain import (
     MAX_SIDE,
@@ -76,7 +85,7 @@ def test_maps_are_pytorchs(
 ) -> None:
     """Every runtime's maps are those that PyTorch computes, int8's as near as int8 is."""
     expected = maps_by_torch(packed_int8, batch)
-    _, features = load_predictor(packed_int8, runtime).outputs(batch)
+    (features,) = load_predictor(packed_int8, runtime).outputs(batch, (FEATURES,))
     ours = np.stack([activation_maps(one, head) for one in features])
 
     assert ours.shape == (3, len(LABELS), 7, 7)
@@ -86,7 +95,7 @@ def test_maps_are_pytorchs(
 def test_mean_of_a_map_is_the_logit(packed: PackedModel, head: Floats, batch: Floats) -> None:
     """What all parts say together is the logit without its bias, so nothing is left out."""
     bias = torch.load(packed.folder / WEIGHTS, weights_only=True)["fc.bias"].numpy()
-    logits, features = load_predictor(packed, "onnx").outputs(batch)
+    logits, features = load_predictor(packed, "onnx").outputs(batch, (LOGITS, FEATURES))
 
     for row, one in zip(logits, features, strict=True):
         assert np.abs(activation_maps(one, head).mean((1, 2)) + bias - row).max() < 1e-5

@@ -9,7 +9,15 @@ from PIL import Image
 
 from antbee import images
 from antbee.errors import ImageError
-from antbee.images import decode_image, looks_like_image, read_array, to_array
+from antbee.images import (
+    IMAGENET,
+    Preprocessing,
+    central_square,
+    decode_image,
+    looks_like_image,
+    read_array,
+    to_array,
+)
 from tests.conftest import encode, noise
 
 RED = (220, 30, 20)
@@ -243,6 +251,17 @@ def test_input_equals_resize_then_crop() -> None:
     array = to_array(image).transpose(1, 2, 0) * (0.229, 0.224, 0.225) + (0.485, 0.456, 0.406)
 
     assert np.abs(array - cropped).max() < 0.02
+
+
+@pytest.mark.parametrize("size", [96, 160, 224, 448])
+def test_every_size_shows_the_same_part(size: int) -> None:
+    """Whatever the input's size, the shorter side is to it as 256 to 224, to the nearest pixel."""
+    preprocessing = Preprocessing.of_size(size)
+
+    part, usual = (central_square((400, 300), one) for one in (preprocessing, IMAGENET))
+    assert to_array(noise(400, 300), preprocessing).shape == (3, size, size)
+    assert np.abs(np.subtract(part, usual)).max() < 1
+    assert Preprocessing.of_size(224) == IMAGENET
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 5000), (5000, 1), (3, 2)])

@@ -181,13 +181,14 @@ def test_workers_fit_the_memory(megabytes: int, cores: int, workers: int) -> Non
 
 @pytest.mark.parametrize("megabytes", [536, 1073, 2684, 15032])
 @pytest.mark.parametrize("cores", [1, 2, 8])
-def test_limits_fit_the_memory(megabytes: int, cores: int) -> None:
-    """The uploads, and one large picture, of every worker fit in what the workers leave."""
+@pytest.mark.parametrize(("size", "more"), [(0, 0), (224, 0), (448, 24)])
+def test_limits_fit_the_memory(megabytes: int, cores: int, size: int, more: int) -> None:
+    """The uploads, the network and one large picture of every worker fit in what they leave."""
     workers = workers_that_fit(megabytes, cores)
-    limits = limits_of_worker(megabytes, workers, cores)
+    limits = limits_of_worker(megabytes, workers, cores, size)
     settings = read_settings(limits)
     large = settings.max_megapixels * PIXEL_BYTES
-    small = SMALL_MB * settings.threads
+    small = (SMALL_MB + more) * settings.threads
 
     needed = workers * (WORKER_MB + settings.uploads_mb + large + small)
     assert needed + MASTER_MB <= megabytes

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import weakref
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 
 from antbee import predictor as module
-from antbee.artifact import INT8, PackedModel, read_model
+from antbee.artifact import FEATURES, INT8, LOGITS, POOLED, PackedModel, read_model
 from antbee.calibration import HIGHEST, LOWEST, Calibration
 from antbee.errors import ModelError
 from antbee.predictor import (
@@ -35,10 +36,13 @@ def batch() -> Floats:
 
 
 def test_runtimes_agree(packed: PackedModel, batch: Floats) -> None:
-    """ONNX Runtime and PyTorch give the same logits and features to 1e-4."""
-    onnx, torch = (load_predictor(packed, runtime).outputs(batch) for runtime in ("onnx", "torch"))
+    """ONNX Runtime and PyTorch give the same outputs to 1e-4, in the order asked for."""
+    names = (LOGITS, FEATURES, POOLED)
+    onnx, torch = (
+        load_predictor(packed, runtime).outputs(batch, names) for runtime in ("onnx", "torch")
+    )
 
-    assert [(3, len(LABELS)), (3, 512, 7, 7)] == [output.shape for output in onnx]
+    assert [(3, len(LABELS)), (3, 512, 7, 7), (3, 256)] == [output.shape for output in onnx]
     for ours, reference in zip(onnx, torch, strict=True):
         assert np.abs(ours - reference).max() < 1e-4
 
@@ -104,9 +108,9 @@ class Slow:
         time.sleep(self.seconds)
         return batch
 
-    def outputs(self, batch: Floats) -> tuple[Floats, Floats]:
+    def outputs(self, batch: Floats, names: Sequence[str]) -> list[Floats]:
         """Answer late."""
-        return self.logits(batch), batch
+        return [self.logits(batch) for _ in names]
 
 
 def test_fastest_is_found(batch: Floats) -> None:

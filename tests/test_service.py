@@ -33,7 +33,8 @@ def expected(packed: PackedModel, data: bytes, runtime: str = "onnx") -> dict[st
     """Predict in this process, without a server."""
     batch = to_array(decode_image(data))[np.newaxis]
     logits = load_predictor(packed, runtime).logits(batch)
-    return dataclasses.asdict(to_prediction(packed, logits[0]))
+    found = dataclasses.asdict(to_prediction(packed, logits[0]))
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def without_model(answer: httpx.Response) -> dict[str, object]:

@@ -80,12 +80,12 @@ def test_taken_port_stops_the_start(server: Server, bentoml_home: Path, jpeg: by
 
 
 def test_workers_end_with_their_parent(two_workers: Server) -> None:
-    """Two seconds after a kill of `bentoml serve`, its workers are gone, and their metrics."""
+    """Soon after a kill of `bentoml serve`, its workers are gone, and their metrics."""
     workers = workers_of(two_workers)
     folder = Path(workers[0].environ()["PROMETHEUS_MULTIPROC_DIR"])
     assert list(folder.glob("*.db"))
     two_workers.process.kill()
-    _, left = psutil.wait_procs(workers, timeout=2)
+    _, left = psutil.wait_procs(workers, timeout=30)
 
     assert not left
     assert not folder.exists()

@@ -5,9 +5,9 @@ from typing import Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from antbee.accuracy import HeldOut, Proportion
 from antbee.artifact import PackedModel
 from antbee.command import printable
-from antbee.training.report.numbers import Proportion
 
 TEMPLATE: Final = "card.md"
 
@@ -24,6 +24,7 @@ def write_card(model: PackedModel, name: str) -> str:
     data = model.provenance.get("data", {})
     rows = [row for row in model.gate.get("rows", ()) if row["runtime"] == model.runtime]
     measured = rows and model.calibration.pictures
+    test = model.metrics.get("test")
     return environment.get_template(TEMPLATE).render(
         name=name,
         model=model,
@@ -31,5 +32,6 @@ def write_card(model: PackedModel, name: str) -> str:
         counts=data.get("pictures"),
         source=data.get("source"),
         accuracy=Proportion(rows[0]["correct"], rows[0]["pictures"]) if measured else None,
+        test=HeldOut.from_json(test) if test else None,
         calibration=model.calibration.describe(),
     )

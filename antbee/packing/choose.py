@@ -13,6 +13,7 @@ from antbee.calibration import Calibration
 from antbee.command import printable, say
 from antbee.errors import DataError, ModelError
 from antbee.packing import gate
+from antbee.packing.outliers import fit_typicality
 from antbee.packing.quantize import MOST_PICTURES, QUANTIZATIONS, quantize
 from antbee.packing.samples import (
     Validation,
@@ -38,7 +39,8 @@ def choose(model: PackedModel, data: Path, runtime: str) -> PackedModel:
             enough, and all that are, for the server to choose from on its own machine.
 
     Returns:
-        `model` with its runtime, candidates, calibration and gate filled in, yet to be written.
+        `model` with its runtime, candidates, calibration, gate and typicality filled in, yet to be
+        written.
 
     Raises:
         DataError: the validation pictures have other labels, or none can be read.
@@ -54,24 +56,29 @@ def choose(model: PackedModel, data: Path, runtime: str) -> PackedModel:
         )
     elif change := describe_difference(model, data, used):
         say(f"the pictures in {data} are not those of the run: {change}")
-    rows, calibration, int8 = _try_int8(model, data, used.get("train"), samples, runtime)
+    rows, calibration, vectors, int8 = _try_int8(model, data, used.get("train"), samples, runtime)
     if reason := int8["reason"]:
         (model.folder / INT8).unlink(missing_ok=True)
         if runtime == "int8":
             advice = "nothing was packed; --runtime auto packs without it"
             raise ModelError(f"no int8: {reason}: {advice}")
         say(f"no int8: {reason}")
+        vectors.pop("int8", None)
     if not rows:
-        rows, calibration = _compare(model, FLOAT32, samples)
+        rows, calibration, vectors = _compare(model, FLOAT32, samples)
     candidates = tuple(gate.ranked(rows, SERVED)) if runtime == "auto" else ()
     chosen = candidates[0] if candidates else runtime
     say(f"runtime {chosen}" + ("; measured again where it is served" if candidates[1:] else ""))
     say(calibration.describe())
+    typicality = fit_typicality(
+        read_model(model.folder), chosen, data, used.get("train"), samples, vectors
+    )
     return replace(
         model,
         runtime=chosen,
         candidates=candidates,
         calibration=calibration,
+        typicality=typicality,
         gate={
             "inputs": samples.inputs,
             "change": change,
@@ -84,13 +91,14 @@ def choose(model: PackedModel, data: Path, runtime: str) -> PackedModel:
 
 def _try_int8(
     model: PackedModel, data: Path, train: Split | None, samples: Validation, runtime: str
-) -> tuple[list[gate.Row], Calibration, dict[str, Any]]:
+) -> tuple[list[gate.Row], Calibration, dict[str, Floats], dict[str, Any]]:
     """Quantize in one way after another, up to the first that the gate does not refuse.
 
     Returns:
-        The last comparison, without int8 if that was refused, and no rows if nothing was tried;
-        and what `model.json` keeps: the `recipe` that passed, or the `reason` why there is no int8,
-        which is shown to anybody who asks the server and so names no paths, and all that was tried.
+        The last comparison, its rows without int8 if that was refused, and none if nothing was
+        tried; and what `model.json` keeps: the `recipe` that passed, or the `reason` why there is
+        no int8, which is shown to anybody who asks the server and so names no paths, and all that
+        was tried.
     """
     arrays: list[Floats] = []
     reason, name = None, printable(data.resolve().name)
@@ -107,32 +115,36 @@ def _try_int8(
             reason = f"no training pictures in {name} to calibrate it on"
     rows: list[gate.Row] = []
     calibration = Calibration()
+    vectors: dict[str, Floats] = {}
     tried: list[dict[str, Any]] = []
     for quantization in QUANTIZATIONS if arrays else ():
         say(f"int8: {quantization}")
         quantize(model.folder / ONNX, model.folder / INT8, arrays, quantization)
         write_model(model)  # so that the new file is vouched for, as the predictors require
-        rows, calibration = _compare(read_model(model.folder), (*FLOAT32, "int8"), samples)
+        packed = read_model(model.folder)
+        rows, calibration, vectors = _compare(packed, (*FLOAT32, "int8"), samples)
         recipe, refusal = str(quantization), gate.refusal(rows[-1])
         tried.append({"recipe": recipe, "objection": refusal, "row": asdict(rows[-1])})
         if refusal is None:
-            return rows, calibration, {"recipe": recipe, "reason": None, "tried": tried}
+            return rows, calibration, vectors, {"recipe": recipe, "reason": None, "tried": tried}
         say(f"int8 refused: {refusal}")
     if tried:
         best = min(tried, key=lambda attempt: attempt["row"]["changed"])
         reason = f"at best, of {len(tried)} recipes, {best['objection']}"
-    return rows[: len(FLOAT32)], calibration, {"recipe": None, "reason": reason, "tried": tried}
+    int8 = {"recipe": None, "reason": reason, "tried": tried}
+    return rows[: len(FLOAT32)], calibration, vectors, int8
 
 
 def _compare(
     model: PackedModel, runtimes: Sequence[str], samples: Validation
-) -> tuple[list[gate.Row], Calibration]:
+) -> tuple[list[gate.Row], Calibration, dict[str, Floats]]:
     """Put the runtimes to the gate and print its table; an export that differs is refused."""
     predictors = {runtime: load_predictor(model, runtime) for runtime in runtimes}
-    rows, calibration = gate.compare(predictors, samples)
+    pooled = model.pooled is not None
+    rows, calibration, vectors = gate.compare(predictors, samples, pooled=pooled)
     if not rows:
         raise DataError("none of the validation pictures can be read: nothing was packed")
     say(gate.describe(rows, labelled=samples.labelled))
     for row in rows[: len(FLOAT32)]:
         gate.check_export(row)
-    return rows, calibration
+    return rows, calibration, vectors

@@ -5,12 +5,14 @@ It runs the serving predictors, on the inputs that the server's own decoding giv
 
 import math
 import time
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 
+from antbee.artifact import FEATURES, LOGITS, POOLED
 from antbee.calibration import Calibration, calibrate, softmax
 from antbee.command import table
 from antbee.errors import ModelError
@@ -43,7 +45,7 @@ class Row:
         mean_change: of all of them, 0 to 1.
         largest_logit_change: of any logit.
         largest_feature_change: of any number of the last convolution's map.
-        exact: whether both stay within `TOLERANCE`, `ROUNDING` allowed for.
+        exact: whether these, and what was pooled, stay within `TOLERANCE`, `ROUNDING` allowed for.
         images_per_second: the network alone, one picture at a time, one thread.
     """
 
@@ -62,17 +64,21 @@ class Row:
 
 @dataclass
 class _Tally:
-    """One runtime's answers so far; `output_changes` are of the logits and of the features."""
+    """One runtime's answers so far; `output_changes` are by the outputs' names."""
 
     logits: list[Floats] = field(default_factory=list)
-    output_changes: list[float] = field(default_factory=lambda: [0.0, 0.0])
+    pooled: list[Floats] = field(default_factory=list)
+    output_changes: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     exact: bool = True
     seconds: float = 0.0
 
 
 def compare(
-    predictors: Mapping[str, Predictor], samples: Iterable[tuple[Floats, int]]
-) -> tuple[list[Row], Calibration]:
+    predictors: Mapping[str, Predictor],
+    samples: Iterable[tuple[Floats, int]],
+    *,
+    pooled: bool = False,
+) -> tuple[list[Row], Calibration, dict[str, Floats]]:
     """Run every predictor over every sample and compare it with `REFERENCE`, which is one of them.
 
     Args:
@@ -80,11 +86,14 @@ def compare(
         samples: float32 [3, H, W] and the index of the true label, or `NO_LABEL`; used once, one
             at a time. The runtimes answer each of them in another order, so that none is always
             timed after the same other.
+        pooled: whether the networks have the output `POOLED`.
 
     Returns:
-        A row a runtime, none if there is no sample; and the calibration, fitted on the logits of
-        `REFERENCE` for the samples that have a label.
+        A row a runtime, none if there is no sample; the calibration, fitted on the logits of
+        `REFERENCE` for the samples that have a label; and, if `pooled`, what each runtime pooled,
+        float32 [N, channels].
     """
+    names = (LOGITS, FEATURES, *([POOLED] if pooled else []))
     tallies = {runtime: _Tally() for runtime in predictors}
     order = list(predictors)
     labels = []
@@ -93,19 +102,22 @@ def compare(
         outputs = {}
         for runtime in order:
             start = time.perf_counter()
-            outputs[runtime] = predictors[runtime].outputs(array[np.newaxis])
+            found = predictors[runtime].outputs(array[np.newaxis], names)
             tallies[runtime].seconds += time.perf_counter() - start
+            outputs[runtime] = dict(zip(names, found, strict=True))
         order.append(order.pop(0))
         for runtime, tally in tallies.items():
-            tally.logits.append(outputs[runtime][0][0])
-            pairs = zip(outputs[runtime], outputs[REFERENCE], strict=True)
-            for index, (ours, theirs) in enumerate(pairs):
+            tally.logits.append(outputs[runtime][LOGITS][0])
+            if pooled:
+                tally.pooled.append(outputs[runtime][POOLED][0])
+            for name, ours in outputs[runtime].items():
+                theirs = outputs[REFERENCE][name]
                 change = float(np.abs(ours - theirs).max())
-                tally.output_changes[index] = max(tally.output_changes[index], change)
+                tally.output_changes[name] = max(tally.output_changes[name], change)
                 # Written so that an output that is no number counts as different.
                 tally.exact &= change <= TOLERANCE + ROUNDING * float(np.abs(theirs).max())
     if not labels:
-        return [], Calibration()
+        return [], Calibration(), {}
 
     truth, reference = np.asarray(labels), np.stack(tallies[REFERENCE].logits)
     calibration = Calibration()
@@ -129,13 +141,14 @@ def compare(
                 changed=int((logits.argmax(1) != reference.argmax(1)).sum()),
                 largest_change=float(differences.max()),
                 mean_change=float(differences.mean()),
-                largest_logit_change=tally.output_changes[0],
-                largest_feature_change=tally.output_changes[1],
+                largest_logit_change=tally.output_changes[LOGITS],
+                largest_feature_change=tally.output_changes[FEATURES],
                 exact=tally.exact,
                 images_per_second=round(len(logits) / tally.seconds, 1),
             )
         )
-    return rows, calibration
+    vectors = {runtime: np.stack(tally.pooled) for runtime, tally in tallies.items() if pooled}
+    return rows, calibration, vectors
 
 
 def check_export(row: Row) -> None:

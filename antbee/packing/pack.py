@@ -21,13 +21,16 @@ from torch import Tensor, nn
 from torchvision.models.feature_extraction import create_feature_extractor
 
 from antbee import artifact
-from antbee.artifact import FEATURES, INPUT, LOGITS, PackedModel, read_model, write_model
+from antbee.artifact import FEATURES, INPUT, LOGITS, POOLED, PackedModel, read_model, write_model
 from antbee.command import printable, say
 from antbee.errors import ModelError
 from antbee.files import sha256_of
+from antbee.images import Preprocessing
+from antbee.packing.bank import pooled_stage
 from antbee.packing.card import write_card
 from antbee.packing.choose import choose
-from antbee.predictor import OUTPUT_NODES
+from antbee.packing.held_out import measure_test
+from antbee.predictor import output_nodes
 from antbee.training.checkpoint import load_checkpoint
 from antbee.training.network import HEAD, restore_model
 
@@ -94,9 +97,12 @@ def save_bento(checkpoint: Path, data: Path | None, runtime: str, name: str, sou
 
 def store_metadata(model: PackedModel) -> dict[str, Any]:
     """What BentoML's store shows of a packed model: plain values, none of them None."""
+    metrics = {name: value for name, value in model.metrics.items() if value is not None}
+    if test := metrics.pop("test", None):
+        metrics |= {"test_top1": test["accuracy"], "test_pictures": test["pictures"]}
     return {
         "labels": list(model.labels),
-        "metrics": {name: value for name, value in model.metrics.items() if value is not None},
+        "metrics": metrics,
         "temperature": model.calibration.temperature,
         "checkpoint_sha256": model.provenance["checkpoint"]["sha256"],
     }
@@ -130,11 +136,12 @@ def pack(path: Path, data: Path | None, runtime: str, folder: Path) -> PackedMod
             name is not good enough.
     """
     checkpoint = load_checkpoint(path)
-    metrics: dict[str, float] = {}
+    metrics: dict[str, Any] = {}
     # Weights saved in the middle of an epoch have been measured by nobody.
     if checkpoint.history and not checkpoint.position.step:
         last = checkpoint.history[-1]
         metrics = {"epoch": last.epoch, "val_top1": last.val_top1, "val_loss": last.val_loss}
+        metrics["val_chose_the_epoch"] = True  # which makes it optimistic
     # The server shows these to anybody, whom the folders of this machine do not concern.
     arguments = checkpoint.arguments
     names = {name: printable(Path(str(arguments.get(name))).name) for name in ("data", "weights")}
@@ -142,6 +149,7 @@ def pack(path: Path, data: Path | None, runtime: str, folder: Path) -> PackedMod
         arch=checkpoint.arch,
         labels=tuple(checkpoint.labels),
         runtime="onnx",
+        preprocessing=Preprocessing.of_size(arguments["size"]),
         metrics=metrics,
         provenance={
             "checkpoint": {"file": printable("/".join(path.parts[-2:])), "sha256": sha256_of(path)},
@@ -150,17 +158,22 @@ def pack(path: Path, data: Path | None, runtime: str, folder: Path) -> PackedMod
             "arguments": arguments | names,
             "versions": checkpoint.versions,
         },
+        pooled=pooled_stage(arguments.get("freeze", "none")),
         folder=folder,
     )
     network = restore_model(checkpoint)
     export_weights(network, folder / artifact.WEIGHTS)
     export_head(network, folder / artifact.HEAD)
-    export_onnx(network, folder / artifact.ONNX, model.preprocessing.crop)
+    export_onnx(network, folder / artifact.ONNX, model.preprocessing.crop, model.pooled)
     write_model(model)
-    chosen = choose(read_model(folder), data or Path(arguments["data"]), runtime)
+    data = data or Path(arguments["data"])
+    chosen = choose(read_model(folder), data, runtime)
     # What was left out is its owner's business.
     public = {key: value for key, value in checkpoint.data.items() if key not in _PRIVATE}
     write_model(replace(chosen, provenance={**chosen.provenance, "data": public}))
+    packed = read_model(folder)
+    if test := measure_test(packed, data, path):
+        write_model(replace(packed, metrics={**packed.metrics, "test": test}))
     return read_model(folder)
 
 
@@ -186,19 +199,21 @@ def export_head(network: nn.Module, path: Path) -> None:
 class _InOrder(nn.Module):
     """Gives the outputs as a tuple: the exporter may put a dictionary's in an order of its own."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, pooled: str | None) -> None:
         super().__init__()
-        self.network = create_feature_extractor(network, OUTPUT_NODES)
+        self.network = create_feature_extractor(network, output_nodes(pooled))
 
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         outputs = self.network(image)
-        return outputs[LOGITS], outputs[FEATURES]
+        found = outputs[LOGITS], outputs[FEATURES]
+        return (*found, outputs[POOLED].mean((2, 3))) if POOLED in outputs else found
 
 
-def export_onnx(network: nn.Module, path: Path, side: int) -> None:
+def export_onnx(network: nn.Module, path: Path, side: int, pooled: str | None = None) -> None:
     """Write a torchvision ResNet as ONNX: `image` [N, 3, side, side] to `logits` and `features`.
 
-    All of them are float32; `side` is in pixels.
+    With a stage `pooled`, there is an output of that name, too: the stage's channel means. All of
+    them are float32; `side` is in pixels.
 
     Raises:
         ModelError: torch's exporter failed.
@@ -207,11 +222,11 @@ def export_onnx(network: nn.Module, path: Path, side: int) -> None:
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     try:
         torch.onnx.export(
-            _InOrder(network).eval(),
+            _InOrder(network, pooled).eval(),
             (torch.zeros(2, 3, side, side),),
             path,
             input_names=[INPUT],
-            output_names=[LOGITS, FEATURES],
+            output_names=[LOGITS, FEATURES, *([POOLED] if pooled else [])],
             dynamic_shapes=({0: torch.export.Dim("N")},),
             opset_version=OPSET,
             dynamo=True,

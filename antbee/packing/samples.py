@@ -14,14 +14,13 @@ import numpy as np
 from antbee.artifact import PackedModel
 from antbee.command import printable, progress_bar, say
 from antbee.errors import AntBeeError, DataError
-from antbee.files import is_folder
+from antbee.files import canonical, is_folder, walk
 from antbee.images import Preprocessing, read_array, read_picture
 from antbee.packing.gate import NO_LABEL
 from antbee.predictor import Floats
 from antbee.training.data import (
     Picture,
     Split,
-    canonical,
     describe_change,
     describe_origin,
     find_pictures,
@@ -56,6 +55,11 @@ class Validation:
         name = printable(data.resolve().name)
         self.inputs = f"validation pictures of {name}" if self.labelled else "random noise"
 
+    @property
+    def labels(self) -> list[int]:
+        """The true labels of the pictures that were read, in the order of reading."""
+        return [picture.label for picture in self._pictures]
+
     def __iter__(self) -> Iterator[tuple[Floats, int]]:
         """Decode the pictures; those that cannot be read are said and left out for good."""
         if not self.labelled:
@@ -65,7 +69,7 @@ class Validation:
                 yield generator.standard_normal(shape, np.float32), NO_LABEL
         readable = []
         with progress_bar("comparing", len(self._pictures)) as bar:
-            for picture, array in _decoded(self._pictures, self._preprocessing):
+            for picture, array in decoded(self._pictures, self._preprocessing):
                 readable.append(picture)
                 yield array, picture.label
                 bar.update(1)
@@ -141,11 +145,33 @@ def calibration_arrays(model: PackedModel, train: Split, count: int) -> list[Flo
     Raises:
         DataError: none can be read.
     """
-    pictures = spread(train.pictures)
-    arrays = [array for _, array in islice(_decoded(pictures, model.preprocessing), count)]
+    arrays = list(islice(training_arrays(model, train), count))
     if not arrays:
         raise DataError(f"no training picture in {train.root} can be read")
     return arrays
+
+
+def training_arrays(model: PackedModel, train: Split) -> Iterator[Floats]:
+    """Decode the training pictures, the labels in turns; what cannot be read is left out, and said.
+
+    Yields float32 [3, crop, crop], one at a time.
+    """
+    for _, array in decoded(spread(train.pictures), model.preprocessing):
+        yield array
+
+
+def other_arrays(model: PackedModel, data: Path) -> Iterator[Floats]:
+    """Decode the pictures of none of the labels, which somebody put into the folder `others`.
+
+    Yields float32 [3, crop, crop], one at a time; none where there is no such folder.
+    """
+    root = data / "others"
+    if not is_folder(root):
+        return
+    pictures = [Picture(path, NO_LABEL) for path in sorted(walk(root)[0])]
+    random.Random(SEED).shuffle(pictures)  # noqa: S311 - nothing secret
+    for _, array in decoded(pictures, model.preprocessing):
+        yield array
 
 
 def spread(pictures: Iterable[Picture]) -> list[Picture]:
@@ -160,7 +186,7 @@ def spread(pictures: Iterable[Picture]) -> list[Picture]:
     return [picture for picture in turns if picture is not None]
 
 
-def _decoded(
+def decoded(
     pictures: Iterable[Picture], preprocessing: Preprocessing
 ) -> Iterator[tuple[Picture, Floats]]:
     """Read the pictures as the server does; those that cannot be read are said and left out."""

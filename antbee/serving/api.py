@@ -8,7 +8,7 @@ import io
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Final, TypeVar
+from typing import Final, NotRequired, TypeVar
 from urllib.parse import quote
 
 from starlette.requests import ClientDisconnect, Request
@@ -44,11 +44,16 @@ _WEIGHT: Final = re.compile(r"(?:0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)")
 
 
 class Answer(TypedDict):
-    """A prediction, as clients read it; `model` (`name:version`) made it."""
+    """A prediction, as clients read it; `model` (`name:version`) made it.
+
+    `known` and `typicality` are absent where the model cannot tell.
+    """
 
     label: str
     probability: float
     probabilities: dict[str, float]
+    known: NotRequired[bool]
+    typicality: NotRequired[float]
     model: str
 
 
@@ -102,6 +107,9 @@ class Api:
         )
         # A header holds ASCII, and a label anything.
         headers = {"X-Label": quote(found.label), "X-Probability": repr(found.probability)}
+        if found.prediction.typicality is not None:
+            headers["X-Known"] = "true" if found.prediction.known else "false"
+            headers["X-Typicality"] = repr(found.prediction.typicality)
         return Response(found.png, headers=headers, media_type="image/png")
 
     async def predict_many(self, request: Request) -> Response:
@@ -119,7 +127,7 @@ class Api:
                 work = asyncio.create_task(self._run_many(sent, tickets, deadline))
                 found = await _unless_disconnected(request, work, work.cancel)
         if prefers_csv(",".join(request.headers.getlist("accept"))):
-            text = csv_content(self.classifier.model.labels, sent, found)
+            text = csv_content(self.classifier.model, sent, found)
             return Response(text, media_type="text/csv", headers={"Vary": "Accept"})
         answers = [
             error_content(one)
@@ -147,7 +155,7 @@ class Api:
 
     def answer(self, prediction: Prediction) -> Answer:
         """Count a prediction and shape it."""
-        self._metrics.predicted(prediction.label, prediction.probability)
+        self._metrics.predicted(prediction)
         return prediction_content(prediction, self.classifier.tag)
 
     def close(self) -> None:
@@ -206,7 +214,7 @@ class Api:
         except RequestError as error:
             self._metrics.rejected(error.code)
             return error
-        self._metrics.predicted(prediction.label, prediction.probability)
+        self._metrics.predicted(prediction)
         return prediction
 
     @asynccontextmanager
@@ -222,20 +230,23 @@ class Api:
 
 def prediction_content(prediction: Prediction, model: str) -> Answer:
     """Shape a prediction as clients read it, saying which model made it (`name:version`)."""
-    return {
+    answer: Answer = {
         "label": prediction.label,
         "probability": prediction.probability,
         "probabilities": prediction.probabilities,
         "model": model,
     }
+    if prediction.known is not None and prediction.typicality is not None:
+        answer["known"], answer["typicality"] = prediction.known, prediction.typicality
+    return answer
 
 
 def csv_content(
-    labels: Sequence[str], sent: Sequence[Sent], found: Sequence[Prediction | RequestError]
+    model: PackedModel, sent: Sequence[Sent], found: Sequence[Prediction | RequestError]
 ) -> str:
     """Write a table of many pictures: each one's name or number, and its prediction or code."""
     text = io.StringIO(newline="")
-    table = CsvTable(text, "name", labels)
+    table = CsvTable(text, "name", model)
     for number, (one, answer) in enumerate(zip(sent, found, strict=True), 1):
         name = one.name or str(number)
         if isinstance(answer, RequestError):

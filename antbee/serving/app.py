@@ -78,7 +78,10 @@ def create_app(
                 allow_origins=settings.cors_origins,
                 allow_methods=("GET", "POST"),
                 allow_headers=("Authorization", "Content-Type", "X-Request-ID"),
-                expose_headers=("Retry-After", "X-Label", "X-Probability", "X-Request-ID"),
+                expose_headers=(
+                    *("Retry-After", "X-Label", "X-Probability", "X-Known", "X-Typicality"),
+                    "X-Request-ID",
+                ),
                 max_age=3600,
             )
         )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from antbee import explain
-from antbee.artifact import PackedModel
+from antbee.artifact import FEATURES, LOGITS, POOLED, PackedModel
 from antbee.errors import RequestError
 from antbee.images import decode_image, read_array, to_array
 from antbee.machine import LARGE_BUFFER, give_back_memory, trim_memory
@@ -19,6 +19,7 @@ from antbee.predictor import Floats, Prediction, load_predictor, to_prediction
 from antbee.serving.observe import Metrics
 from antbee.serving.pool import Check
 from antbee.serving.settings import Settings
+from antbee.typicality import load_judge
 
 
 @dataclass(frozen=True)
@@ -29,11 +30,13 @@ class Explanation:
         png: the picture with the label's class activation map over it.
         label: the label.
         probability: its probability, 0 to 1.
+        prediction: what the picture is classified as, whatever label was asked about.
     """
 
     png: bytes
     label: str
     probability: float
+    prediction: Prediction
 
 
 class Classifier:
@@ -54,6 +57,8 @@ class Classifier:
         self._predictor = load_predictor(model, settings.runtime)
         self._head = explain.load_head(model)
         self.runtime = self._predictor.runtime
+        self._judge = load_judge(model, self.runtime)
+        self._unknown_below = settings.unknown_below
         self._one_large = threading.Lock()
 
     def warm_up(self) -> None:
@@ -78,9 +83,16 @@ class Classifier:
                 before_large=before_large,
             )
         check()
+        return self._run(array)[0]
+
+    def _run(self, array: Floats, *more: str) -> tuple[Prediction, list[Floats]]:
+        """Run the network on a picture; give, beside the answer, the outputs `more` of it."""
+        judged = () if self._judge is None else (POOLED,)
         with self._metrics.stage("network"):
-            logits = self._predictor.logits(array[np.newaxis])
-        return to_prediction(self.model, logits[0])
+            names = (LOGITS, *more, *judged)
+            logits, *rest = (one[0] for one in self._predictor.outputs(array[np.newaxis], names))
+        typicality = None if self._judge is None else self._judge.typicality(rest.pop())
+        return to_prediction(self.model, logits, typicality, self._unknown_below), rest
 
     @contextmanager
     def _decoding(self, data: bytes) -> Iterator[Callable[[], object]]:
@@ -138,13 +150,11 @@ class Classifier:
             array = to_array(picture, preprocessing)
             picture, square = explain.displayed(picture, preprocessing)
         check()
-        with self._metrics.stage("network"):
-            logits, features = self._predictor.outputs(array[np.newaxis])
-        prediction = to_prediction(self.model, logits[0])
+        prediction, (features,) = self._run(array, FEATURES)
         label = prediction.label if label is None else label
         check()
         with self._metrics.stage("draw"):
-            maps = explain.activation_maps(features[0], head)
+            maps = explain.activation_maps(features, head)
             strengths = explain.strength(maps, self.model.labels.index(label))
             png = explain.to_png(explain.overlay(picture, strengths, square))
-        return Explanation(png, label, prediction.probabilities[label])
+        return Explanation(png, label, prediction.probabilities[label], prediction)

@@ -33,12 +33,14 @@ from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from antbee.errors import SettingsError
+from antbee.predictor import Prediction
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Tracer
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 PROBABILITIES: Final = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
+TYPICALITIES: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 SECONDS: Final = (
     *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
     *(1.0, 2.5, 5.0, 10.0, 25.0),
@@ -103,6 +105,15 @@ class Metrics:
             buckets=PROBABILITIES,
             registry=registry,
         )
+        self._unknown = Counter(
+            "antbee_unknown", "Pictures that seem to show none of the labels", registry=registry
+        )
+        self._typicality = Histogram(
+            "antbee_typicality_ratio",
+            "How usual each picture is among the model's validation pictures",
+            buckets=TYPICALITIES,
+            registry=registry,
+        )
         self._rejections = Counter(
             "antbee_rejections", "Requests refused", ["code"], registry=registry
         )
@@ -118,10 +129,14 @@ class Metrics:
         self._requests.labels(path, status).inc()
         self._seconds.labels(path).observe(seconds)
 
-    def predicted(self, label: str, probability: float) -> None:
+    def predicted(self, prediction: Prediction) -> None:
         """Count a prediction."""
-        self._predictions.labels(label).inc()
-        self._probability.observe(probability)
+        self._predictions.labels(prediction.label).inc()
+        self._probability.observe(prediction.probability)
+        if prediction.typicality is not None:
+            self._typicality.observe(prediction.typicality)
+        if prediction.known is False:
+            self._unknown.inc()
 
     def rejected(self, code: str) -> None:
         """Count a request that got an error of ours."""

@@ -16,6 +16,7 @@ from antbee.errors import SettingsError
 from antbee.images import MAX_MEGAPIXELS
 from antbee.machine import UPLOADS_MB, cores
 from antbee.predictor import RUNTIMES
+from antbee.typicality import UNKNOWN_BELOW
 
 PREFIX: Final = "ANTBEE_"
 WORKERS: Final = "WEB_CONCURRENCY"
@@ -76,6 +77,8 @@ class Settings:
             place of an old one; none lets everybody in.
         cors_origins: whose pages may use the API from a browser: origins, or `*` alone for all.
         log: how the access log is written: `text`, or `json`, one object a line.
+        unknown_below: the typicality up to which a picture is said to show none of the labels; 0
+            for never.
         workers: processes that share the port and the cores; `WEB_CONCURRENCY`, as gunicorn and
             Heroku name it.
     """
@@ -103,6 +106,7 @@ class Settings:
         "them",
     )
     log: str = _choice("text", "json")
+    unknown_below: float = _number(UNKNOWN_BELOW, 0, 1)
     workers: int = _whole_number(lambda: 1, 1, 1024)
 
     @property

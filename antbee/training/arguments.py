@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Any, Final
 
 ARCHITECTURES: Final = ("resnet18", "resnet34", "resnet50")
+SIZES: Final = range(96, 449, 32)
+"""Of the network's input, in pixels. A ResNet's stages halve it five times: of any other number,
+the last row and column of a heat map would stand for less than the rest."""
 STAGES: Final = ("none", "stem", "layer1", "layer2", "layer3", "layer4")
 """Of a ResNet, in the order of computation; the stem is its first convolution."""
 DEFAULTS: Final[dict[str, Any]] = {
@@ -16,6 +19,8 @@ DEFAULTS: Final[dict[str, Any]] = {
     "arch": "resnet18",
     "weights": "imagenet",
     "freeze": "auto",
+    "size": 224,
+    "balance": False,
     "epochs": None,
     "batch_size": 16,
     "lr": None,
@@ -72,6 +77,23 @@ def make_parser() -> argparse.ArgumentParser:
         help="the last stage that stays as it is; what comes after it is trained. auto is layer3, "
         "or as far as the starting weights reach, and none from random weights "
         f"({DEFAULTS['freeze']})",
+    )
+    add(
+        "--size",
+        type=_number(
+            int,
+            f"from {SIZES[0]} to {SIZES[-1]} that {SIZES.step} divides",
+            lambda number: number in SIZES,
+        ),
+        metavar="N",
+        help="width and height in pixels of what the network sees, in training and when served: "
+        f"{SIZES[0]} to {SIZES[-1]} in steps of {SIZES.step} ({DEFAULTS['size']})",
+    )
+    add(
+        "--balance",
+        action=argparse.BooleanOptionalAction,
+        help="weigh each label alike, however few pictures it has, and take the best epoch by the "
+        "mean of the labels' recalls; a large label is then answered less often (--no-balance)",
     )
     frozen, whole = SCHEDULES["frozen"], SCHEDULES["whole"]
     add(
@@ -144,19 +166,29 @@ def settle(
         del given["freeze"]
     for name in FIXED:
         if name in given and given[name] != saved[name]:
+            option, begun = _option(name), saved[name]
+            if name == "balance" and begun:
+                option, begun = "--no-balance", option
+            elif name == "balance":
+                begun = "--no-balance"
             longer = ""
             if name == "epochs" and options.checkpoint:
                 best = shlex.quote(str(options.checkpoint.with_name("best.pt")))
-                longer = f". To train longer: --weights {best} --epochs {given[name]}, without -c"
-            _refuse(parser, name, f"the run was begun with {saved[name]}", longer)
+                longer = f". To train longer: --weights {best} --epochs {given[name]}"
+                longer += f" --size {saved['size']}" if saved["size"] != DEFAULTS["size"] else ""
+                longer += f"{' --balance' if saved['balance'] else ''}, without -c"
+            _refuse(parser, option, f"the run was begun with {begun}", longer)
     own = options.checkpoint and options.checkpoint.resolve().parent.parent
     if own and options.out and options.out.resolve() != own:
-        _refuse(parser, "out", "the run goes on in the checkpoint's own folder")
+        _refuse(parser, "--out", "the run goes on in the checkpoint's own folder")
     return saved | given
 
 
-def _refuse(parser: argparse.ArgumentParser, name: str, reason: str, more: str = "") -> None:
-    option = "--" + name.replace("_", "-")
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _refuse(parser: argparse.ArgumentParser, option: str, reason: str, more: str = "") -> None:
     parser.error(f"{option} contradicts -c: {reason}; leave {option} out, or leave -c out{more}")
 
 

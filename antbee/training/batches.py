@@ -24,6 +24,7 @@ from antbee.errors import AntBeeError, DataError
 from antbee.images import (
     IMAGENET,
     REDUCING_GAP,
+    Preprocessing,
     decode_image,
     normalize,
     read_array,
@@ -33,20 +34,15 @@ from antbee.training.data import Picture
 
 T = TypeVar("T")
 
-SIZE: Final = IMAGENET.crop
-"""Of a training picture, in pixels. With fewer, as Touvron et al. (2019, arXiv:1906.06423) advise,
-training was a quarter faster and, in cross-validation, a point less accurate."""
 SCALE: Final = (0.08, 1.0)
 RATIO: Final = (3 / 4, 4 / 3)
-LARGEST: Final = math.ceil(SIZE / math.sqrt(SCALE[0]))
-"""Of the shorter side, in pixels: the smallest square of a larger picture would only be reduced."""
 MIRRORED: Final = 0.5
 AHEAD: Final = 2
 """Batches that are read ahead."""
 
 Batch = tuple[Tensor, Tensor]
 """Pictures, float32 [N, 3, S, S] in channels-last memory, or what a frozen part of the network made
-of them, and labels, int64 [N]. S is `SIZE` in training and the server's 224 in validation."""
+of them, and labels, int64 [N]. S is what the network is served with."""
 
 
 class Cache(Generic[T]):
@@ -106,10 +102,13 @@ def train_batches(
     batches: Sequence[Sequence[int]],
     key: tuple[int, int],
     cache: Cache[Image.Image],
+    preprocessing: Preprocessing = IMAGENET,
 ) -> Iterator[Batch]:
     """Yield batches, given as indices, of augmented training pictures, which the pool reads ahead.
 
-    `key` is the run's seed and the epoch; the cache keeps decoded pictures by index.
+    `key` is the run's seed and the epoch; the cache keeps decoded pictures by index. Pictures are
+    as large as the server's: with smaller ones, as Touvron et al. (2019, arXiv:1906.06423) advise,
+    training was a quarter faster and, in cross-validation, a point less accurate.
 
     Raises:
         DataError: a picture can no longer be read.
@@ -118,16 +117,20 @@ def train_batches(
     def read(index: int) -> NDArray[np.float32]:
         image = cache.get(
             index,
-            lambda: _decode(pictures[index].path),
+            lambda: _decode(pictures[index].path, preprocessing.crop),
             lambda image: image.width * image.height * len(image.mode),
         )
-        return normalize(augment(image, np.random.default_rng((*key, index))))
+        part = augment(image, np.random.default_rng((*key, index)), preprocessing.crop)
+        return normalize(part, preprocessing)
 
     return _stack(pool, read, pictures, batches)
 
 
 def val_batches(
-    pool: Executor, pictures: list[Picture], batches: Sequence[Sequence[int]]
+    pool: Executor,
+    pictures: list[Picture],
+    batches: Sequence[Sequence[int]],
+    preprocessing: Preprocessing = IMAGENET,
 ) -> Iterator[Batch]:
     """Yield batches of pictures exactly as the server will see them.
 
@@ -135,26 +138,32 @@ def val_batches(
         DataError: a picture can no longer be read.
     """
     return _stack(
-        pool, lambda index: read_array(read_picture(pictures[index].path)), pictures, batches
+        pool,
+        lambda index: read_array(read_picture(pictures[index].path), preprocessing),
+        pictures,
+        batches,
     )
 
 
-def _decode(path: Path) -> Image.Image:
+def _decode(path: Path, size: int) -> Image.Image:
     """Decode a picture, reduced as far as no square that `augment` cuts out has to be enlarged.
 
     A JPEG of more than `antbee.images.HUGE` pixels may come at half of that.
     """
-    image = decode_image(read_picture(path), shorter_side=LARGEST // REDUCING_GAP)
-    factor = min(image.size) // LARGEST
+    largest = math.ceil(size / math.sqrt(SCALE[0]))
+    image = decode_image(read_picture(path), shorter_side=largest // REDUCING_GAP)
+    factor = min(image.size) // largest
     return image.reduce(factor) if factor > 1 else image
 
 
-def augment(image: Image.Image, generator: np.random.Generator) -> Image.Image:
+def augment(
+    image: Image.Image, generator: np.random.Generator, size: int = IMAGENET.crop
+) -> Image.Image:
     """Cut out a random part and mirror it half of the time.
 
     The part has 8 to 100 % of the picture's area and 3:4 to 4:3 of its proportions (Szegedy et
-    al. 2014, arXiv:1409.4842, section 6), as far as the picture allows, and is resized to `SIZE`
-    by `SIZE`.
+    al. 2014, arXiv:1409.4842, section 6), as far as the picture allows, and is resized to `size`
+    by `size` pixels.
     """
     area = image.width * image.height * generator.uniform(*SCALE)
     ratio = math.exp(generator.uniform(math.log(RATIO[0]), math.log(RATIO[1])))
@@ -163,7 +172,7 @@ def augment(image: Image.Image, generator: np.random.Generator) -> Image.Image:
     left = generator.uniform(0, image.width - width)
     top = generator.uniform(0, image.height - height)
     part = image.resize(
-        (SIZE, SIZE),
+        (size, size),
         Image.Resampling.BILINEAR,
         box=(left, top, left + width, top + height),
     )

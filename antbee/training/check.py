@@ -18,12 +18,14 @@ from antbee.pictures.get import SPLITS
 from antbee.training.copies import find_copies, thumbnail
 from antbee.training.data import (
     OTHERS,
-    TEST,
+    Picture,
     Pictures,
     describe_origin,
+    describe_test,
     divide,
     find_files,
     find_roots,
+    find_test,
     group,
     list_names,
     name_in,
@@ -67,9 +69,8 @@ def check_pictures(folder: Path, val_fraction: float | None = None, seed: int = 
     """
     roots = find_roots(folder, val_fraction)
     found = find_files(roots)
-    for path in (folder / TEST, folder / OTHERS):
-        if is_folder(path):
-            say(f"{path} is left alone: nothing is trained or validated on it")
+    if is_folder(folder / OTHERS):
+        say(f"{folder / OTHERS} is left alone: nothing is trained or validated on it")
     files = [one.path for split in found.values() for one in split.pictures]
     examined = read_files("reading", examine, files)
 
@@ -93,17 +94,52 @@ def check_pictures(folder: Path, val_fraction: float | None = None, seed: int = 
         used = divide(used["train"], sums, val_fraction, seed)
     train, val = (used[name].pictures for name in SPLITS)
     unreadable = [name_in(folder, path) for path in faults if examined[path].is_picture]
+    labels = found["train"].labels
+    known = {sums[one.path]: name_in(folder, one.path) for one in (*train, *val)}
+    test, tested = check_test(folder, labels, known)
     return Pictures(
-        labels=found["train"].labels,
+        labels=labels,
         train=train,
         val=val,
         provenance=describe_origin(folder, used, sums)
-        | {"left_out": groups, "unreadable": unreadable},
+        | {"left_out": groups, "unreadable": unreadable}
+        | ({"test": tested} if tested else {}),
         sizes=[examined[picture.path].size for picture in (*train, *val)],
         left_out=by_label,
+        test=test,
         folder=folder,
         copies=find_copies(used, sums, {path: one.thumbnail for path, one in examined.items()}),
     )
+
+
+def check_test(
+    folder: Path, labels: Sequence[str], known: Mapping[str, str]
+) -> tuple[list[Picture], dict[str, Any]]:
+    """Read every picture of `folder/test/<label>/*` once; say what is not used, and why.
+
+    Args:
+        folder: the pictures' folder.
+        labels: those that are trained on.
+        known: names, by SHA-256, of what is trained and validated on.
+
+    Returns:
+        What can be read, and its `antbee.training.data.describe_test`; nothing if there is nothing.
+    """
+    found = find_test(folder, labels)
+    if found is None:
+        return [], {}
+    examined = read_files("reading test", examine, [one.path for one in found.pictures])
+    faults = {path: one.fault for path, one in examined.items() if one.fault is not None}
+    left_out = dict(found.faults) | faults
+    for one in group({name_in(folder, path): left_out[path] for path in sorted(left_out)}):
+        say(describe_group(one))
+    sums = {path: one.sha256 for path, one in examined.items() if one.fault is None}
+    test = found.only(sums)
+    if not test.pictures:
+        say(f"{test.root} holds no picture of these labels that can be read: nothing is tested")
+        return [], {}
+    say(f"{len(test.pictures)} pictures in {test.root}: nothing is learned or chosen by them")
+    return test.pictures, describe_test(test, sums, known)
 
 
 def examine(path: Path) -> Examined:
@@ -129,22 +165,28 @@ def describe_group(one: Mapping[str, Any]) -> str:
     return f"left out {count} files{ending}: {reason}: {names}"
 
 
-def list_warnings(pictures: Pictures) -> list[str]:
+def list_warnings(pictures: Pictures, *, balance: bool = False) -> list[str]:
     """Say what makes pictures poor to learn from, or their accuracy untrue, in lines; or nothing.
 
-    Unbalanced labels are warned of, and neither weighted nor repeated. Weights would change what
-    the probabilities mean: they would no longer be those of pictures that come as these did, and
-    whether a small label is rare in the world too, or was only harder to photograph, is what the
-    pictures do not tell. Duplicates are named and not removed: the files are the user's.
+    Unbalanced labels are warned of, and weighed alike only where `--balance` asks for that: whether
+    a small label is rare in the world too, or was only harder to photograph, is what the pictures
+    do not tell. Duplicates are named and not removed: the files are the user's.
+
+    `balance` says whether the labels are weighed alike.
     """
     counts, duplicates = (pictures.provenance[key] for key in ("pictures", "duplicates"))
     lines = []
     label, most = max(counts["train"].items(), key=lambda item: item[1])
     if small := {name: count for name, count in counts["train"].items() if count * RATIO < most}:
+        meaning = (
+            "they weigh alike, but so few show little: better add pictures of the small ones"
+            if balance
+            else "the small ones will be answered too seldom, which the accuracy over all pictures "
+            "hides: add pictures of them, remove some of the large ones, or train with --balance"
+        )
         lines.append(
             f"warning: unbalanced labels: {most} training pictures of {label}, and "
-            f"{_listed(small)}: the small ones will be answered too seldom, which the accuracy "
-            "over all pictures hides: add pictures of them, or remove some of the large ones"
+            f"{_listed(small)}: {meaning}"
         )
     for split, purpose, meaning in (
         ("train", "to learn from", "too few to tell a label by"),
@@ -174,7 +216,20 @@ def list_warnings(pictures: Pictures) -> list[str]:
             for one in near[:NAMED]
         ]
         lines += [f"  and {len(near) - NAMED} more"] if len(near) > NAMED else []
-    return lines
+    return lines + list_copies(pictures.provenance.get("test", {}))
+
+
+def list_copies(test: Mapping[str, Any]) -> list[str]:
+    """Say in lines which test pictures were trained or chosen on; see `describe_test`."""
+    count, pairs = test.get("copies", 0), test.get("names", [])
+    if not count:
+        return []
+    flattering = "the test accuracy comes out better than it is: remove them from test"
+    lines = [
+        f"warning: the same contents in test and in train or val, {count} time(s): {flattering}",
+        *(f"  {first} = {second}" for first, second in pairs),
+    ]
+    return lines + ([f"  and {count - len(pairs)} more"] if count > len(pairs) else [])
 
 
 def _listed(counts: Mapping[str, int]) -> str:
@@ -183,11 +238,16 @@ def _listed(counts: Mapping[str, int]) -> str:
     return f"{named} and {len(counts) - NAMED} more" if len(counts) > NAMED else named
 
 
-def describe_pictures(pictures: Pictures) -> str:
-    """Describe a data set in lines: pictures by label, their sizes, duplicates, and warnings."""
+def describe_pictures(pictures: Pictures, *, balance: bool = False) -> str:
+    """Describe a data set in lines: pictures by label, their sizes, duplicates, and warnings.
+
+    `balance` is that of `list_warnings`.
+    """
     counts, duplicates = (pictures.provenance[key] for key in ("pictures", "duplicates"))
+    if test := pictures.provenance.get("test"):
+        counts = counts | {"test": test["pictures"]}
     numbers = [
-        [*(counts[split][label] for split in SPLITS), pictures.left_out.get(label, 0)]
+        [*(split[label] for split in counts.values()), pictures.left_out.get(label, 0)]
         for label in pictures.labels
     ]
     rows: list[Sequence[object]] = [
@@ -198,10 +258,10 @@ def describe_pictures(pictures: Pictures) -> str:
     sizes = {"smallest": by_area[0], "median": by_area[len(by_area) // 2], "largest": by_area[-1]}
     across, contradicting = (duplicates[kind] for kind in ("across", "contradicting"))
     lines = [
-        table(["label", *SPLITS, "left out"], rows),
+        table(["label", *counts, "left out"], rows),
         "",
         "pixels: " + ", ".join(f"{name} {size[0]} x {size[1]}" for name, size in sizes.items()),
         f"duplicates: {across} in both train and val, {contradicting} under more than one label",
-        *map(printable, list_warnings(pictures)),
+        *map(printable, list_warnings(pictures, balance=balance)),
     ]
     return "\n".join(lines)

@@ -42,7 +42,13 @@ _SAFETENSORS: Final = {
 """The types that weights come in, by the names of the safetensors format."""
 _LATER: Final[dict[str, Any]] = {"views": 0}
 """Fields that checkpoints of earlier releases lack, and what they would have had there."""
-_LATER_ARGUMENTS: Final[dict[str, Any]] = {"freeze": "none", "patience": None, "val_fraction": None}
+_LATER_ARGUMENTS: Final[dict[str, Any]] = {
+    "freeze": "none",
+    "patience": None,
+    "val_fraction": None,
+    "size": 224,
+    "balance": False,
+}
 """The same of the arguments."""
 _KINDS: Final = {
     "arch": str,
@@ -64,6 +70,7 @@ class Metrics:
     val_top1: float  # share of the validation pictures whose label is right, 0 to 1
     seconds: float  # of training and validation together
     pictures_per_second: float  # of training, validation's time left out
+    val_balanced: float | None = None  # mean of the labels' recalls, 0 to 1; earlier runs lack it
 
 
 @dataclass

@@ -6,7 +6,6 @@ Owns which files are used and what is recorded of them. Opens them, to hash them
 
 import hashlib
 import os
-import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -17,7 +16,7 @@ from typing import Any, Final, TypeVar
 from antbee.ahead import open_pool, work_ahead
 from antbee.command import printable, progress_bar
 from antbee.errors import DataError
-from antbee.files import identity, is_folder, sha256_of, walk
+from antbee.files import canonical, identity, is_folder, sha256_of, walk
 from antbee.images import is_picture
 from antbee.pictures.get import SOURCE, SPLITS, VAL
 
@@ -86,7 +85,8 @@ class Pictures:
     folder of the user's own; `pictures`, how many by split and label; `sums`, the SHA-256 of each
     label folder's names and contents; `sha256`, that of all of them; `left_out`, what was found
     and is not used, see `group`; `unreadable`, the names of pictures that cannot be decoded;
-    `duplicates`, see `find_duplicates`. Odd characters in names are spelt out.
+    `duplicates`, see `find_duplicates`; `test`, where there are test pictures, see `describe_test`.
+    Odd characters in names are spelt out.
     """
 
     labels: list[str]  # sorted; the same in both splits
@@ -95,6 +95,7 @@ class Pictures:
     provenance: dict[str, Any]
     sizes: list[tuple[int, int]] = field(default_factory=list)  # in pixels, `train` before `val`
     left_out: Mapping[str, int] = field(default_factory=dict)  # files by label
+    test: list[Picture] = field(default_factory=list)  # some labels may have none
     folder: Path = Path()  # which they lie in
     copies: list[Copies] | None = None  # None if nobody looked
 
@@ -104,9 +105,17 @@ class Pictures:
         So a network's outputs keep their meaning: é sorts in another place when spelt in two
         characters. `sizes` and `left_out`, which describe what was found, go.
         """
-        train, val = (_relabel(one, self.labels, labels) for one in (self.train, self.val))
-        return Pictures(
-            list(labels), train, val, self.provenance, folder=self.folder, copies=self.copies
+        train, val, test = (
+            _relabel(one, self.labels, labels) for one in (self.train, self.val, self.test)
+        )
+        return replace(
+            self,
+            labels=list(labels),
+            train=train,
+            val=val,
+            test=test,
+            sizes=[],
+            left_out={},
         )
 
 
@@ -227,11 +236,6 @@ def find_pictures(root: Path) -> Split:
     return found
 
 
-def canonical(label: str) -> str:
-    """Spell a label as others do: é is one character on some systems, and two on others."""
-    return unicodedata.normalize("NFC", label)
-
-
 def find_files(roots: Mapping[str, Path]) -> dict[str, Split]:
     """Find the files of each root, as `find_pictures` does; every label must be in each.
 
@@ -246,6 +250,37 @@ def find_files(roots: Mapping[str, Path]) -> dict[str, Split]:
         )
     labels = found["train"].labels
     return {name: split.respelt(labels) for name, split in found.items()}
+
+
+def find_test(folder: Path, labels: Sequence[str]) -> Split | None:
+    """Find the files in and below `folder/test/<label>/`, whatever of the labels there is.
+
+    Nothing depends on them but a figure, and so nothing about them is an error: what is in no
+    label's folder is said.
+
+    Returns:
+        Pictures by those labels, however the folders spell them, and `faults`; None if there is no
+        such folder, or if it is a label's.
+    """
+    root = folder / TEST
+    if not is_folder(root) or (TEST in labels and not is_folder(folder / "train")):
+        return None
+    place = {canonical(label): index for index, label in enumerate(labels)}
+    pictures: list[Picture] = []
+    # What is put there by mistake is as good as closed.
+    paths, closed = walk(root)
+    faults = {Path(str(error.filename)): str(error.strerror) for error in closed}
+    for path in paths:
+        top = path.relative_to(root).parts[0]
+        index = place.get(canonical(top))
+        if index is not None and path.parent != root:
+            pictures.append(Picture(path, index))
+        elif path.parent != root:
+            faults[path] = f"no pictures of {printable(top)} are trained on"
+        else:
+            faults[path] = "it lies in no label's folder"
+    pictures.sort(key=lambda one: one.label)
+    return Split(list(labels), pictures, root, faults)
 
 
 def find_splits(
@@ -446,6 +481,31 @@ def find_duplicates(
         pairs["contradicting"] += [[file, other] for other in otherwise[:1]]
     counts = {kind: len(found) for kind, found in pairs.items()}
     return counts | {"names": {kind: found[:NAMED] for kind, found in pairs.items()}}
+
+
+def describe_test(
+    test: Split, sums: Mapping[Path, str], known: Mapping[str, str]
+) -> dict[str, Any]:
+    """Make `Pictures.provenance["test"]`; `sums` has the SHA-256 of each of the test pictures.
+
+    Returns:
+        `pictures`, how many by label; `sha256` of their names and contents; `copies`, how many of
+        them are `known`: the names, by SHA-256, of what was trained and chosen on; and `names`, of
+        the first `NAMED` of those with what each is the same as.
+    """
+    lines, pairs = [], []
+    for label, mine in test.by_label().items():
+        for one in mine:
+            below = Path(*one.path.relative_to(test.root).parts[1:]).as_posix()
+            lines.append(f"{sums[one.path]}  {canonical(label)}/{below}")
+            if sums[one.path] in known:
+                pairs.append([name_in(test.root.parent, one.path), known[sums[one.path]]])
+    return {
+        "pictures": {label: len(mine) for label, mine in test.by_label().items()},
+        "sha256": _sum(lines),
+        "copies": len(pairs),
+        "names": pairs[:NAMED],
+    }
 
 
 def describe_change(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:

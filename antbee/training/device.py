@@ -59,8 +59,8 @@ def choose_precision(device: torch.device) -> str:
 
     A GPU that multiplies it in hardware does so many times faster. On a CPU that does, it is tried,
     in a fraction of a second; where there is no hardware, every product would be converted to and
-    fro. The two are far apart, so that a machine chooses the same each time and runs are
-    repeatable.
+    fro. The two are far apart and time is the processor's own, so that a machine chooses the same
+    each time, busy or not, and runs are repeatable.
     """
     if device.type == "cuda":
         with torch.cuda.device(device):  # the question is about the one in use
@@ -74,7 +74,11 @@ def choose_precision(device: torch.device) -> str:
 
 
 def time_precisions() -> tuple[float, float]:
-    """Seconds of a ResNet's most frequent convolution, there and back: float32's and bfloat16's."""
+    """Processor seconds of a ResNet's most frequent convolution, there and back, by precision.
+
+    Returns:
+        float32's and bfloat16's.
+    """
     features, weight = (
         torch.ones(shape).to(memory_format=torch.channels_last).requires_grad_()
         for shape in ((4, 256, 14, 14), (256, 256, 3, 3))
@@ -85,11 +89,11 @@ def time_precisions() -> tuple[float, float]:
     try:
         for _ in range(TRIES):
             for dtype, times in seconds.items():
-                began = time.perf_counter()
+                began = time.process_time()
                 with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
                     convolved = functional.conv2d(features, weight, padding=1)
                 convolved.float().sum().backward()  # type: ignore[no-untyped-call]
-                times.append(time.perf_counter() - began)
+                times.append(time.process_time() - began)
     finally:
         torch.set_num_threads(threads)
     return min(seconds[torch.float32]), min(seconds[torch.bfloat16])

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from antbee.command import progress_bar
+from antbee.images import Preprocessing
 from antbee.machine import free_memory
 from antbee.training.batches import Batch, Cache, in_order, shuffle, train_batches, val_batches
 from antbee.training.data import Pictures
@@ -73,6 +74,7 @@ class Features:
         self._group = learner.group
         self._pictures = pictures
         self._seed, self._size, self._views = seed, size, views
+        self._preprocessing = Preprocessing.of_size(learner.size)
         self._pool = pool
         self._check = check
         room = _room(self._group.local_size)
@@ -93,7 +95,7 @@ class Features:
         whole = shuffle(len(pictures), self._size, key)[done:]
         batches = [self._group.shard(batch) for batch in whole]
         if not self._views:
-            for inputs, labels in train_batches(self._pool, pictures, batches, key, self._decoded):
+            for inputs, labels in self._augmented(batches, key):
                 yield self._learner.features(inputs), labels
             return
         view = epoch % self._views
@@ -112,12 +114,17 @@ class Features:
         pictures = self._pictures.val
         batches = self._group.shard(in_order(len(pictures), GROUP))
         missing = [batch for number, batch in enumerate(batches) if number not in self._val]
-        fresh = val_batches(self._pool, pictures, missing)
+        fresh = val_batches(self._pool, pictures, missing, self._preprocessing)
         for number, batch in enumerate(batches):
             features = self._val.get(
                 number, lambda: self._learner.exact_features(next(fresh)[0]).cpu(), _nbytes
             )
             yield features, torch.tensor([pictures[index].label for index in batch])
+
+    def _augmented(self, batches: Sequence[Sequence[int]], key: tuple[int, int]) -> Iterator[Batch]:
+        return train_batches(
+            self._pool, self._pictures.train, batches, key, self._decoded, self._preprocessing
+        )
 
     @property
     def has_all_views(self) -> bool:
@@ -171,9 +178,9 @@ class Features:
             return
         key = (self._seed, view or 0)
         fresh = (
-            val_batches(self._pool, pictures, batches)
+            val_batches(self._pool, pictures, batches, self._preprocessing)
             if view is None
-            else train_batches(self._pool, pictures, batches, key, self._decoded)
+            else self._augmented(batches, key)
         )
         compute = learner.exact_features if view is None else learner.features
         for inputs, _ in fresh:

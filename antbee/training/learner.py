@@ -4,6 +4,7 @@ Knows a network, its optimizer and its schedule. Knows nothing of files or epoch
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypedDict
 
@@ -14,7 +15,8 @@ from torch.optim import SGD
 from torch.optim.lr_scheduler import LambdaLR
 
 from antbee.errors import CheckpointError, SettingsError
-from antbee.training.batches import SIZE, Batch
+from antbee.images import IMAGENET
+from antbee.training.batches import Batch
 from antbee.training.distributed import SINGLE, ProcessGroup
 from antbee.training.network import fold, split
 
@@ -33,6 +35,8 @@ class Hyperparameters:
     steps: int  # batches in the whole run
     precision: str = "float32"  # of the multiplications in training, `float32` or `bfloat16`
     freeze: str = "none"  # the last stage that is frozen: see `antbee.training.network.split`
+    size: int = IMAGENET.crop  # width and height of a picture, in pixels
+    weights: tuple[float, ...] = ()  # of each label's losses; all alike if there are none
 
 
 class LearnerState(TypedDict):
@@ -77,6 +81,8 @@ class Learner:
     ) -> None:
         self.device = device
         self.precision = _PRECISIONS[parameters.precision]
+        self.size = parameters.size
+        self._weights = torch.tensor(parameters.weights, device=device)
         self.group = group
         self.model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._frozen, self._trained = split(self.model, parameters.freeze)
@@ -112,7 +118,7 @@ class Learner:
         """What `features` makes of one picture, [1, C, H, W]; empty if nothing is frozen."""
         if isinstance(self._frozen, nn.Identity):
             return torch.empty(0)
-        return self.features(torch.zeros(1, 3, SIZE, SIZE))
+        return self.features(torch.zeros(1, 3, self.size, self.size))
 
     def train(self, batch: Batch) -> float:
         """Take one step; return the sum of this process's pictures' losses before it.
@@ -129,7 +135,15 @@ class Learner:
             self.device.type, self.precision, enabled=self.precision != torch.float32
         ):
             logits = self._parallel(features).float()
-        loss = functional.cross_entropy(logits, labels, reduction="sum", label_smoothing=SMOOTHING)
+        if len(self._weights):
+            losses = functional.cross_entropy(
+                logits, labels, reduction="none", label_smoothing=SMOOTHING
+            )
+            loss = losses @ self._weights[labels]
+        else:
+            loss = functional.cross_entropy(
+                logits, labels, reduction="sum", label_smoothing=SMOOTHING
+            )
         self.optimizer.zero_grad()
         (loss / len(labels)).backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
@@ -141,8 +155,8 @@ class Learner:
         self.group.broadcast(self._trained.buffers())
 
     @torch.inference_mode()
-    def validate(self, batch: Batch) -> tuple[float, int]:
-        """Return the sum of the pictures' cross-entropies, and how many labels are right.
+    def validate(self, batch: Batch) -> tuple[float, list[int]]:
+        """Return the sum of the pictures' cross-entropies, and how many of each label are right.
 
         Args:
             batch: what `exact_features` gave for the pictures, and their labels.
@@ -151,7 +165,8 @@ class Learner:
         self._trained.eval()
         logits = self._trained(features)
         loss = functional.cross_entropy(logits, labels, reduction="sum")
-        return _finite(loss.item()), int((logits.argmax(1) == labels).sum())
+        right = labels[logits.argmax(1) == labels]
+        return _finite(loss.item()), right.bincount(minlength=logits.shape[1]).tolist()
 
     def state(self) -> LearnerState:
         """Return what `restore` needs to go on from here."""
@@ -183,6 +198,17 @@ class Learner:
         if tensor.device.type == "cpu":
             tensor = tensor.pin_memory()  # from other memory the copy would wait
         return tensor.to(self.device, non_blocking=True)
+
+
+def weigh_alike(counts: Sequence[int]) -> tuple[float, ...]:
+    """The inverse of each label's share of the pictures, 1 in the mean over these.
+
+    `counts` is how many pictures each label has, one or more. By cross-validation on the tutorial's
+    photographs, one label cut to an eighth and all reduced to 128 pixels (3 seeds, 3 folds), the
+    mean of the labels' recalls was 83.6 %, and 75.5 % where rare pictures were drawn as often
+    instead, which repeats them.
+    """
+    return tuple(sum(counts) / (len(counts) * count) for count in counts)
 
 
 def share_of_rate(step: int, steps: int) -> float:

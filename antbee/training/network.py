@@ -43,7 +43,7 @@ _NAMED: Final = 12
 def build_model(arch: str, classes: int) -> nn.Module:
     """Build one of `ARCHITECTURES` (He et al. 2015, arXiv:1512.03385) with random weights.
 
-    It maps float32 [N, 3, 224, 224] to logits [N, classes]. The weights are drawn from torch's
+    It maps float32 [N, 3, side, side] to logits [N, classes]. The weights are drawn from torch's
     global generator.
     """
     if arch not in ARCHITECTURES:

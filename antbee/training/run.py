@@ -6,10 +6,13 @@ import platform
 import shlex
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from importlib.metadata import version
+from operator import add, attrgetter, truediv
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -28,7 +31,7 @@ from antbee.training.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
-from antbee.training.data import Pictures, describe_change
+from antbee.training.data import Picture, Pictures, describe_change
 from antbee.training.device import choose_precision
 from antbee.training.distributed import SINGLE, ProcessGroup
 from antbee.training.features import Features, count_views
@@ -41,7 +44,7 @@ from antbee.training.folder import (
     remember_launch,
     write_metrics,
 )
-from antbee.training.learner import Hyperparameters, Learner
+from antbee.training.learner import Hyperparameters, Learner, weigh_alike
 from antbee.training.network import build_model, choose_stage, load_weights
 from antbee.training.tensorboard import add_epoch, open_curves
 from antbee.training.terminal import Stop
@@ -182,7 +185,21 @@ def make_hyperparameters(
 ) -> Hyperparameters:
     """Settle what training depends on, through all its epochs."""
     steps = arguments["epochs"] * count_batches(len(pictures.train), arguments["batch_size"])
-    return Hyperparameters(arguments["lr"], steps, precision, arguments["freeze"])
+    counts = count_labels(pictures.train, len(pictures.labels))
+    return Hyperparameters(
+        arguments["lr"],
+        steps,
+        precision,
+        arguments["freeze"],
+        arguments["size"],
+        weigh_alike(counts) if arguments["balance"] else (),
+    )
+
+
+def count_labels(pictures: list[Picture], labels: int) -> list[int]:
+    """How many pictures each of so many labels has."""
+    found = Counter(picture.label for picture in pictures)
+    return [found[label] for label in range(labels)]
 
 
 class Run:
@@ -217,7 +234,8 @@ class Run:
         frozen = "nothing frozen" if freeze == "none" else f"frozen as far as {freeze}"
         seen = f"{views} views of each picture" if views else "new views in every epoch"
         computed = f"{self._start.precision}, {self._start.threads} thread(s)"
-        return f"{frozen}, {seen}, {self._epochs} epoch(s), {computed}"
+        weighed = "labels weighed alike, " if self._start.arguments["balance"] else ""
+        return f"{frozen}, {seen}, {weighed}{self._epochs} epoch(s), {computed}"
 
     def train(self, stop: Stop, *, tensorboard: bool = False) -> None:
         """Train to the last epoch.
@@ -311,46 +329,51 @@ class Run:
     def _validate_epoch(self, features: Features, check: Callable[[], None]) -> Metrics:
         """Measure what the epoch came to, save it, and say it."""
         place, total, began = self.position, len(self.pictures.val), time.perf_counter()
-        loss_sum, right = 0.0, 0.0
+        counts = count_labels(self.pictures.val, len(self.pictures.labels))
+        loss_sum, right = 0.0, [0.0] * len(counts)
         self._learner.share_statistics()
         with progress_bar(f"epoch {place.epoch + 1}/{self._epochs} validate", total) as bar:
             for batch in features.val():
                 check()
                 loss, hits = self._learner.validate(batch)
-                loss_sum, right = loss_sum + loss, right + hits
+                loss_sum, right = loss_sum + loss, list(map(add, right, hits))
                 bar.update(len(batch[1]) * self._group.size)
-        loss_sum, right = self._group.sum(loss_sum, right)
+        loss_sum, *right = self._group.sum(loss_sum, *right)
         metrics = Metrics(
             epoch=place.epoch + 1,
             train_loss=place.loss_sum / place.pictures,
             val_loss=loss_sum / total,
-            val_top1=right / total,
+            val_top1=sum(right) / total,
             seconds=place.seconds + time.perf_counter() - began,
             pictures_per_second=place.pictures / place.seconds,
+            val_balanced=fmean(map(truediv, right, counts)),
         )
         self.history = [*self.history, metrics]
         self.position = Position(epoch=metrics.epoch)
-        improved = self.best is None or is_better(metrics, self.best)
+        balance = self._start.arguments["balance"]
+        improved = self.best is None or is_better(metrics, self.best, balance=balance)
         if improved:
             self.best = metrics
         # The best first: a run that goes on from last.pt does not come by this epoch again.
         self.save(*([BEST, LAST] if improved else [LAST]))
         if self._group.is_main:
             write_metrics(self.folder, self.history)
-        say(describe(metrics, self._epochs) + ("  best" if improved else ""))
+        say(describe(metrics, self._epochs, balance=balance) + ("  best" if improved else ""))
         return metrics
 
 
-def is_better(metrics: Metrics, best: Metrics) -> bool:
-    """Compare two epochs by top-1 accuracy, then by loss."""
-    return (metrics.val_top1, -metrics.val_loss) > (best.val_top1, -best.val_loss)
+def is_better(metrics: Metrics, best: Metrics, *, balance: bool = False) -> bool:
+    """Compare two epochs by top-1 accuracy, or by its mean over the labels, and then by loss."""
+    accuracy = attrgetter("val_balanced" if balance else "val_top1")
+    return (accuracy(metrics), -metrics.val_loss) > (accuracy(best), -best.val_loss)
 
 
-def describe(metrics: Metrics, epochs: int) -> str:
+def describe(metrics: Metrics, epochs: int, *, balance: bool = False) -> str:
     """Say in a line what an epoch came to."""
+    balanced = f"  balanced {metrics.val_balanced:6.1%}" if balance else ""
     return (
         f"epoch {metrics.epoch:{len(str(epochs))}}/{epochs}"
         f"  train loss {metrics.train_loss:.3f}  val loss {metrics.val_loss:.3f}"
-        f"  top-1 {metrics.val_top1:6.1%}  {metrics.pictures_per_second:.0f} pictures/s"
+        f"  top-1 {metrics.val_top1:6.1%}{balanced}  {metrics.pictures_per_second:.0f} pictures/s"
         f"  {metrics.seconds:.1f} s"
     )

@@ -54,12 +54,14 @@ class Exact(BaseModel, extra="forbid", strict=True, allow_inf_nan=False):
 
 
 class Prediction(Exact):
-    """What a picture shows."""
+    """What a picture shows; the last two where the model can tell."""
 
     label: str
     probability: float
     probabilities: dict[str, float]
     model: str
+    known: bool = True
+    typicality: float = Field(default=1, gt=0, le=1)
 
 
 class Reason(Exact):

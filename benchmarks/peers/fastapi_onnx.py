@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 MODEL: Final = Path(os.environ["PEER_MODEL"])
-LABELS: Final[list[str]] = json.loads((MODEL / "model.json").read_text())["labels"]
+PACKED: Final = json.loads((MODEL / "model.json").read_text())
+LABELS: Final[list[str]] = PACKED["labels"]
+RESIZE, CROP = (int(PACKED["preprocessing"][name]) for name in ("resize", "crop"))
 MEAN: Final = np.array([0.485, 0.456, 0.406], np.float32)
 STD: Final = np.array([0.229, 0.224, 0.225], np.float32)
 
@@ -40,9 +42,9 @@ def predict(file: Annotated[bytes, File()]) -> dict[str, Any]:
 
 def to_input(image: Image.Image) -> NDArray[np.float32]:
     """Resize, crop and normalize as torchvision does, with Pillow and NumPy."""
-    scale = 256 / min(image.size)
+    scale = RESIZE / min(image.size)
     size = (round(image.width * scale), round(image.height * scale))
     image = image.convert("RGB").resize(size, Image.Resampling.BILINEAR)
-    left, top = (image.width - 224) // 2, (image.height - 224) // 2
-    pixels = np.asarray(image.crop((left, top, left + 224, top + 224)), np.float32) / 255
+    left, top = (image.width - CROP) // 2, (image.height - CROP) // 2
+    pixels = np.asarray(image.crop((left, top, left + CROP, top + CROP)), np.float32) / 255
     return np.asarray((pixels - MEAN) / STD, np.float32).transpose(2, 0, 1)[None]

@@ -11,14 +11,15 @@ from PIL import Image
 from torchvision import transforms
 
 MODEL: Final = Path(os.environ["PEER_MODEL"])
-LABELS: Final[list[str]] = json.loads((MODEL / "model.json").read_text())["labels"]
+PACKED: Final = json.loads((MODEL / "model.json").read_text())
+LABELS: Final[list[str]] = PACKED["labels"]
 THREADS: Final = int(os.environ["PEER_THREADS"])
 WORKERS: Final = int(os.environ["PEER_WORKERS"])
 
 to_input = transforms.Compose(
     [
-        transforms.Resize(256),
-        transforms.CenterCrop(224),
+        transforms.Resize(PACKED["preprocessing"]["resize"]),
+        transforms.CenterCrop(PACKED["preprocessing"]["crop"]),
         transforms.ToTensor(),
         transforms.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
     ]
@@ -28,8 +29,7 @@ to_input = transforms.Compose(
 def load_network() -> torch.nn.Module:
     """Load the packed network in float32."""
     torch.set_num_threads(THREADS)
-    arch = json.loads((MODEL / "model.json").read_text())["arch"]
-    network: torch.nn.Module = torchvision.models.get_model(arch, num_classes=len(LABELS))
+    network: torch.nn.Module = torchvision.models.get_model(PACKED["arch"], num_classes=len(LABELS))
     network.load_state_dict(torch.load(MODEL / "weights.pt", weights_only=True))
     return network.eval()
 

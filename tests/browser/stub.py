@@ -24,6 +24,7 @@ from antbee.serving.api import error_answer, prediction_content
 from antbee.serving.assets import routes
 from antbee.serving.openapi import describe
 from antbee.serving.settings import Settings
+from antbee.typicality import UNKNOWN_BELOW
 from tests.conftest import encode, free_port
 
 MODEL = "ant_bee_classifier:gw5eqtxfdpqjgax4"
@@ -36,6 +37,7 @@ class Stub:
     Attributes:
         labels: of its model.
         probabilities: of every answer.
+        typicality: of every answer; None for a model that cannot tell.
         about: what `/model` says otherwise than it does by itself.
         key: what it asks for, if anything.
         refusals: answers to the next requests that hold a picture, in place of good ones.
@@ -46,6 +48,7 @@ class Stub:
 
     labels: tuple[str, ...] = ("ant", "bee")
     probabilities: Mapping[str, float] = field(default_factory=lambda: {"ant": 0.018, "bee": 0.982})
+    typicality: float | None = None
     about: dict[str, Any] = field(default_factory=dict)
     key: str | None = None
     refusals: deque[Response] = field(default_factory=deque)
@@ -105,7 +108,9 @@ class Stub:
         if (refusal := await self._receive(request)) is not None:
             return refusal
         best = max(self.probabilities, key=lambda label: self.probabilities[label])
-        found = Prediction(best, self.probabilities[best], dict(self.probabilities))
+        known = None if self.typicality is None else self.typicality > UNKNOWN_BELOW
+        shares = dict(self.probabilities)
+        found = Prediction(best, shares[best], shares, known, self.typicality)
         return JSONResponse(prediction_content(found, MODEL))
 
     async def _explain(self, request: Request) -> Response:

@@ -90,6 +90,21 @@ def test_page_says_who_answers(page: Page) -> None:
     expect(about).to_contain_text("a drawn sample set, seed 0")
     expect(about).to_contain_text("96.1% right (147 of 153 pictures)")
     expect(about).to_contain_text("It knows only ant and bee, and will call anything one of them.")
+    expect(page.locator("#model-test")).to_be_hidden()
+
+
+def test_page_tells_the_test_accuracy(page: Page, stub: Stub) -> None:
+    """Where there were test pictures, that of the runtime that answers stands before validation's.
+
+    What training measured is the trained network's.
+    """
+    test = {"pictures": 50, "correct": 41}
+    by_runtime = {"onnx": 41, "int8": 42}
+    for told, said in ((test, "82% right (41 of 50"), (test | {"by_runtime": by_runtime}, "84%")):
+        stub.about = {"metrics": {"test": told}}
+        page.goto("/")
+        expect(page.locator("#model-test")).to_contain_text(said)
+    expect(page.locator("#model-accuracy")).to_have_text("96.1% right (147 of 153 pictures)")
 
 
 @pytest.mark.parametrize(
@@ -125,6 +140,22 @@ def test_many_labels_show_the_likeliest(page: Page, stub: Stub, pictures: Paths)
     page.get_by_role("button", name="Show the likeliest").click()
     expect(bars).to_have_count(5)
     expect(page.get_by_role("heading", level=1)).to_have_text("What is it?")
+
+
+def test_stranger_is_called_one(page: Page, stub: Stub, pictures: Paths) -> None:
+    """A picture of none of the labels is said to be one, in words, with the closest label."""
+    stub.about, stub.typicality = {"typicality": {"reason": None}}, 0.01
+    give(page, pictures[0])
+
+    expect(page.locator(".verdict")).to_have_text("Neither ant nor bee, it seems closest: bee")
+    expect(page.locator(".caveat")).to_contain_text("It notices most pictures of other things")
+    stub.know(dress=0.1, hat=0.2, pants=0.3, shoes=0.4)
+    page.locator("#files").set_input_files(pictures[0])
+    verdict = page.locator(".verdict").first
+    expect(verdict).to_have_text("None of dress, hat, pants, and shoes, it seems closest: shoes")
+    stub.typicality = 0.5
+    page.locator("#files").set_input_files(pictures[0])
+    expect(page.locator(".verdict").first).to_have_text("shoes 40%")
 
 
 def test_labels_are_text(page: Page, stub: Stub, pictures: Paths, tmp_path: Path) -> None:

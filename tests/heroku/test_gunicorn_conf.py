@@ -37,6 +37,26 @@ def test_a_worker_gets_its_share_of_this_machine(conf: dict[str, Any]) -> None:
     assert limits_of_worker(memory, workers, cores()).items() <= set_here.items()
 
 
+def test_a_larger_input_leaves_less_for_a_picture(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The packed model that lies in an exported bento says how much memory its network takes."""
+    monkeypatch.setattr("antbee.machine.memory_limit", lambda: 512 << 20)
+    (tmp_path / "src").mkdir()
+    model = tmp_path / "models/ant/1"
+    model.mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "src")
+    largest = {}
+    for text in ('{"preprocessing": {"crop": 224}}', '{"preprocessing": {"crop": 448}}', "{"):
+        (model / "model.json").write_text(text)
+        given: dict[str, str] = {"WEB_CONCURRENCY": "1"}
+        monkeypatch.setattr("os.environ", given)
+        runpy.run_path(str(CONF))
+        largest[text[-6:]] = int(given["ANTBEE_MAX_MEGAPIXELS"])
+
+    assert largest[" 224}}"] == largest["{"] > largest[" 448}}"] > 12
+
+
 def test_environment_wins(monkeypatch: pytest.MonkeyPatch) -> None:
     """What somebody has set is left alone."""
     given = {"WEB_CONCURRENCY": "3", "ANTBEE_TIMEOUT": "7", "PORT": "1234"}

@@ -119,7 +119,7 @@ def test_connection_without_a_request_is_ended(start: Callable[..., Gunicorn], s
     began = time.monotonic()
 
     assert answer(connection) == b""
-    assert 0.3 < time.monotonic() - began < 5
+    assert 0.3 < time.monotonic() - began < 20
 
 
 def test_half_of_a_later_request_is_ended(start: Callable[..., Gunicorn]) -> None:
@@ -131,7 +131,7 @@ def test_half_of_a_later_request_is_ended(start: Callable[..., Gunicorn]) -> Non
     began = time.monotonic()
 
     assert answer(connection) == b""
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20
 
 
 def test_lengths_that_are_none(start: Callable[..., Gunicorn]) -> None:
@@ -209,7 +209,7 @@ def test_stopping_answers_whoever_is_there(start: Callable[..., Gunicorn]) -> No
     assert b" 200 OK" in answer(busy)
     assert answer(silent) == b""
     assert server.process.wait(20) == 0
-    assert time.monotonic() - began < 6
+    assert time.monotonic() - began < 15
 
 
 def test_retiring_keeps_what_it_promised(start: Callable[..., Gunicorn]) -> None:

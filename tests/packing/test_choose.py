@@ -9,7 +9,7 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 
-from antbee.artifact import INT8, PackedModel, read_model, write_model
+from antbee.artifact import FEATURES, INT8, LOGITS, POOLED, PackedModel, read_model, write_model
 from antbee.calibration import Calibration
 from antbee.errors import ModelError
 from antbee.files import sha256_of
@@ -65,14 +65,12 @@ class Instant:
 
     def logits(self, batch: Floats) -> Floats:
         """Favour no label."""
-        return self.outputs(batch)[0]
+        return self.outputs(batch, (LOGITS,))[0]
 
-    def outputs(self, batch: Floats) -> tuple[Floats, Floats]:
+    def outputs(self, batch: Floats, names: Sequence[str]) -> list[Floats]:
         """Favour no label, and see nothing."""
-        return (
-            np.zeros((len(batch), len(LABELS)), np.float32),
-            np.zeros((len(batch), 1, 1, 1), np.float32),
-        )
+        shapes = {LOGITS: (len(LABELS),), FEATURES: (1, 1, 1), POOLED: (256,)}
+        return [np.zeros((len(batch), *shapes[name]), np.float32) for name in names]
 
 
 def refuse(monkeypatch: pytest.MonkeyPatch, times: int) -> None:

@@ -1,10 +1,12 @@
 """The accuracy gate."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 
+from antbee.artifact import FEATURES, LOGITS
 from antbee.calibration import Calibration, calibrate
 from antbee.errors import ModelError
 from antbee.packing.gate import (
@@ -29,12 +31,13 @@ class Fixed:
 
     def logits(self, batch: Floats) -> Floats:
         """Answer with the logits of the row that the input names."""
-        return self.outputs(batch)[0]
+        return self.outputs(batch, (LOGITS,))[0]
 
-    def outputs(self, batch: Floats) -> tuple[Floats, Floats]:
-        """Answer with features that never differ."""
-        rows = batch[:, 0, 0, 0].astype(int)
-        return self._logits[rows], np.zeros((len(batch), 1, 1, 1), np.float32)
+    def outputs(self, batch: Floats, names: Sequence[str]) -> list[Floats]:
+        """Answer with features that never differ, and pool what the logits are."""
+        logits = self._logits[batch[:, 0, 0, 0].astype(int)]
+        features = np.zeros((len(batch), 1, 1, 1), np.float32)
+        return [features if name == FEATURES else logits for name in names]
 
 
 SAMPLES = [(np.full((3, 1, 1), index, np.float32), label) for index, label in enumerate((0, 1, 1))]
@@ -43,7 +46,7 @@ TORCH = Fixed((1, 0), (0, 1), (0, 1))
 
 def test_agreement() -> None:
     """A runtime that answers as PyTorch does changes nothing."""
-    (torch, onnx), _ = compare({"torch": TORCH, "onnx": TORCH}, SAMPLES)
+    (torch, onnx), *_ = compare({"torch": TORCH, "onnx": TORCH}, SAMPLES)
 
     assert (onnx.pictures, onnx.correct, torch.correct) == (3, 3, 3)
     assert (onnx.changed, onnx.accuracy_change) == (0, 0)
@@ -54,7 +57,7 @@ def test_agreement() -> None:
 def test_differences_are_counted() -> None:
     """Changed labels, lost accuracy and the changes in probability are measured."""
     other = Fixed((0, 1), (0, 1), (0, 1))
-    (_, onnx), calibration = compare({"torch": TORCH, "onnx": other}, SAMPLES)
+    (_, onnx), calibration, _ = compare({"torch": TORCH, "onnx": other}, SAMPLES)
     temperature = calibration.temperature
     moved = abs(1 / (1 + np.exp(-1 / temperature)) - 1 / (1 + np.exp(1 / temperature)))
 
@@ -90,7 +93,7 @@ def test_nan_among_others_is_noticed() -> None:
 
 def test_table_has_a_line_a_runtime() -> None:
     """A person reads one line a runtime, under a header."""
-    rows, _ = compare({"torch": TORCH, "onnx": TORCH}, SAMPLES)
+    rows, *_ = compare({"torch": TORCH, "onnx": TORCH}, SAMPLES)
     lines = describe(rows).splitlines()
 
     assert [line.split()[0] for line in lines] == ["runtime", "torch", "onnx"]
@@ -161,9 +164,9 @@ def test_runtimes_take_turns() -> None:
             super().__init__((1, 0), (0, 1), (0, 1))
             self.name = name
 
-        def outputs(self, batch: Floats) -> tuple[Floats, Floats]:
+        def outputs(self, batch: Floats, names: Sequence[str]) -> list[Floats]:
             first.append(self.name)
-            return super().outputs(batch)
+            return super().outputs(batch, names)
 
     compare({name: Noted(name) for name in ("torch", "onnx", "int8")}, SAMPLES)
 
@@ -174,7 +177,7 @@ def test_temperature_is_that_of_the_reference() -> None:
     """The temperature is fitted on PyTorch's logits alone, whatever the other runtimes answer."""
     far = Fixed((0, 9), (7, 1), (0, 1))
     logits, labels = np.array([[1, 0], [0, 1], [0, 1]], np.float32), np.array([0, 1, 1])
-    _, found = compare({"torch": TORCH, "int8": far}, SAMPLES)
+    _, found, _ = compare({"torch": TORCH, "int8": far}, SAMPLES)
 
     assert found == calibrate(logits, labels)
     assert (found.pictures, found.temperature) != (0, 1)
@@ -194,6 +197,16 @@ def test_without_labels_nothing_is_calibrated(
     assert compare({"torch": reference}, samples)[1] == Calibration(temperature=1)
 
 
+def test_what_was_pooled_is_kept() -> None:
+    """Each runtime's vectors come in the samples' order, and one that differs is not exact."""
+    other = Fixed((1, 0), (0, 1), (0, 1.0002))
+    rows, _, vectors = compare({"torch": TORCH, "onnx": other}, SAMPLES, pooled=True)
+
+    assert vectors["onnx"].tolist() == [[1, 0], [0, 1], [0, np.float32(1.0002)]]
+    assert vectors["torch"].shape == (3, 2)
+    assert not rows[1].exact
+
+
 def test_nothing_to_compare() -> None:
     """Without samples there are no rows."""
-    assert compare({"torch": TORCH}, []) == ([], Calibration())
+    assert compare({"torch": TORCH}, []) == ([], Calibration(), {})

@@ -44,7 +44,8 @@ def test_weights_are_plain_tensors(packed: PackedModel) -> None:
 
 
 # ResNet-34 has the blocks of ResNet-18, which all the other tests pack.
-@pytest.mark.parametrize("arch", [pytest.param("resnet34", marks=pytest.mark.slow), "resnet50"])
+@pytest.mark.slow
+@pytest.mark.parametrize("arch", ["resnet34", "resnet50"])
 def test_every_architecture_agrees_with_torch(arch: str, tmp_path: Path) -> None:
     """Larger ResNets export to graphs that agree with PyTorch, too."""
     torch.manual_seed(0)

@@ -9,7 +9,7 @@ import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 from onnxruntime.quantization import quant_pre_process
 
-from antbee.artifact import INT8, ONNX, PackedModel
+from antbee.artifact import FEATURES, INT8, LOGITS, ONNX, POOLED, PackedModel
 from antbee.packing.quantize import Quantization, quantize, rewrite_stem
 from antbee.predictor import Floats, load_predictor
 
@@ -39,16 +39,20 @@ def test_contract_is_kept(packed_int8: PackedModel) -> None:
 
     image, reference = eight.get_inputs()[0], single.get_inputs()[0]
     assert (image.name, image.type, image.shape) == ("image", reference.type, reference.shape)
-    assert [output.name for output in eight.get_outputs()] == ["logits", "features"]
+    assert [output.name for output in eight.get_outputs()] == ["logits", "features", "pooled"]
     assert {output.type for output in eight.get_outputs()} == {"tensor(float)"}
 
 
 def test_answers_are_near(packed_int8: PackedModel) -> None:
-    """Logits and features of the int8 network follow those of the float32 one closely."""
+    """What the int8 network gives follows what the float32 one does closely."""
     batch = np.random.default_rng(2).standard_normal((4, 3, 224, 224), np.float32)
-    ours, theirs = (load_predictor(packed_int8, name).outputs(batch) for name in ("int8", "onnx"))
+    names = (LOGITS, FEATURES, POOLED)
+    ours, theirs = (
+        load_predictor(packed_int8, runtime).outputs(batch, names) for runtime in ("int8", "onnx")
+    )
 
     assert np.corrcoef(ours[1].ravel(), theirs[1].ravel())[0, 1] > 0.99
+    assert np.corrcoef(ours[2].ravel(), theirs[2].ravel())[0, 1] > 0.999
     assert np.abs(ours[0] - theirs[0]).max() < 0.1 * np.abs(theirs[0]).max()
 
 

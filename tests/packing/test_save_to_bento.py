@@ -16,6 +16,7 @@ from unittest.mock import Mock
 
 import bentoml
 import httpx
+import onnx
 import pytest
 import torch
 import yaml
@@ -37,8 +38,11 @@ from antbee.training.network import build_model
 from save_to_bento import main
 from tests.conftest import LABELS, REPOSITORY, Server, StartServer, encode, environment, noise
 
-# BentoML's, as it is imported.
-pytestmark = pytest.mark.filterwarnings("ignore:GitWildMatchPattern:DeprecationWarning")
+pytestmark = [
+    # BentoML's, as it is imported.
+    pytest.mark.filterwarnings("ignore:GitWildMatchPattern:DeprecationWarning"),
+    pytest.mark.xdist_group("save_to_bento"),  # one packing for all, with a server or without
+]
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +109,10 @@ class Saved:
 
 @pytest.fixture(scope="module")
 def saved(checkpoint: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Saved:
-    """Run the command in a process of its own, with pictures, under a name of one's own."""
+    """Run the command in a process of its own, with small pictures, under a name of one's own."""
+    state = load_checkpoint(checkpoint)
+    checkpoint = tmp_path_factory.mktemp("small") / "best.pt"
+    save_checkpoint(replace(state, arguments=state.arguments | {"size": 96}), checkpoint)
     home = tmp_path_factory.mktemp("saved") / "home"
     script = REPOSITORY / "save_to_bento.py"
     run = subprocess.run(
@@ -158,17 +165,29 @@ def test_a_bento_keeps_its_model(saved: Saved, served: Server) -> None:
 def test_model_says_what_it_was_made_of(saved: Saved) -> None:
     """`model.json` keeps the comparison, the calibration and where all of it came from."""
     model = json.loads((saved.model / "model.json").read_text())
-    arguments = {"epochs": 1, "data": "data", "weights": "none"}
+    arguments = {"epochs": 1, "data": "data", "weights": "none", "size": 96}
 
     assert [row["runtime"] for row in model["gate"]["rows"]] == ["torch", "onnx", "int8"]
     assert sorted(model["candidates"]) == ["int8", "onnx"]
     assert "model.int8.onnx" in model["files"]
     assert model["gate"]["rows"][1]["pictures"] == model["calibration"]["pictures"] == 6
     assert model["gate"]["rows"][1]["exact"]
-    assert model["metrics"] == {"epoch": 1, "val_top1": 0.5, "val_loss": 0.6}
+    epoch = {"epoch": 1, "val_top1": 0.5, "val_loss": 0.6, "val_chose_the_epoch": True}
+    assert model["metrics"] == epoch
+    assert (model["pooled"], model["outputs"]) == (None, ["logits", "features"])
+    assert "every stage was trained" in model["typicality"]["reason"]
     assert arguments.items() <= model["provenance"]["arguments"].items()
     assert "left out" in saved.err
     assert "broken.jpg" in saved.err
+
+
+def test_pictures_are_as_large_as_in_training(saved: Saved) -> None:
+    """The checkpoint's size is that of the served network's input; a picture is cut as ever."""
+    model = json.loads((saved.model / "model.json").read_text())
+    (image,) = onnx.load(saved.model / ONNX).graph.input
+
+    assert (model["preprocessing"]["crop"], model["preprocessing"]["resize"]) == (96, 110)
+    assert [axis.dim_value for axis in image.type.tensor_type.shape.dim] == [0, 3, 96, 96]
 
 
 def test_bento_has_a_model_card(saved: Saved) -> None:

@@ -4,7 +4,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 from antbee.artifact import PackedModel
@@ -62,12 +61,10 @@ def test_interrupted(bentoml_home: Path, packed: PackedModel, pictures: Path) ->
         assert running.stdout is not None
         assert running.stdout.read(1) == b"{"
         running.send_signal(signal.SIGINT)
-        start = time.monotonic()
         out, err = running.communicate()
 
     assert (running.returncode, err) == (130, b"interrupted\n")
     assert len(out.splitlines()) < 5000
-    assert time.monotonic() - start < 10
 
 
 def test_a_reader_that_has_enough(bentoml_home: Path, packed: PackedModel, pictures: Path) -> None:

@@ -146,7 +146,7 @@ def test_map_is_drawn_where_the_network_looks(
     head = server.api.classifier.check_explainable(None)
     features[0, int(head[0].argmax()), 1, 5] = 1
     outputs = (np.array([[9, 0, 0]], np.float32), features)
-    monkeypatch.setattr(server.api.classifier._predictor, "outputs", lambda _: outputs)
+    monkeypatch.setattr(server.api.classifier._predictor, "outputs", lambda _, __: outputs)
     grey = Image.new("RGB", (400, 300), (128, 128, 128))
     answer = server.post("/explain", content=encode(grey, "PNG"))
     pixels = np.asarray(Image.open(io.BytesIO(answer.content))).astype(int)

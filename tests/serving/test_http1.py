@@ -68,7 +68,10 @@ def test_what_may_be_ignored_changes_nothing(
     either: Server, jpeg: bytes, offer: Sequence[str]
 ) -> None:
     """Whatever else a client offers, its picture is answered, sent at once or in pieces."""
-    length, last = f"Content-Length: {len(jpeg)}", head("Connection: close", target="/nothing")
+    length = f"Content-Length: {len(jpeg)}"
+    # Who sends more to a connection that is closed may lose what came before.
+    closes = "close" in offer[0]
+    last = b"" if closes else head("Connection: close", target="/nothing")
     chunks = b"%x\r\n%s\r\n0\r\n\r\n" % (len(jpeg), jpeg)
     expected = either.predict(jpeg).json()
     for pieces in (

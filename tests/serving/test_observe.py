@@ -10,19 +10,24 @@ import pytest
 from starlette.responses import Response
 
 from antbee.errors import SettingsError
+from antbee.predictor import Prediction
 from antbee.serving.observe import DIRECTORY, Metrics, Processes, Telemetry
 
 
 def test_predictions_and_rejections() -> None:
-    """Predictions are counted by label and probability, rejections by code."""
+    """Predictions are counted by label, probability and typicality, rejections by code."""
     metrics = Metrics()
-    metrics.predicted("ant", 0.97)
-    metrics.predicted("ant", 0.55)
+    metrics.predicted(Prediction("ant", 0.97, {}, known=True, typicality=0.4))
+    metrics.predicted(Prediction("ant", 0.55, {}, known=False, typicality=0.03))
+    metrics.predicted(Prediction("bee", 0.55, {}))
     metrics.rejected("corrupt_image")
     counted = metrics.exposition().decode()
 
     assert 'antbee_predictions_total{label="ant"} 2.0' in counted
-    assert 'antbee_probability_ratio_bucket{le="0.6"} 1.0' in counted
+    assert 'antbee_probability_ratio_bucket{le="0.6"} 2.0' in counted
+    assert "antbee_unknown_total 1.0" in counted
+    assert 'antbee_typicality_ratio_bucket{le="0.05"} 1.0' in counted
+    assert "antbee_typicality_ratio_count 2.0" in counted
     assert 'antbee_rejections_total{code="corrupt_image"} 1.0' in counted
 
 

@@ -1,10 +1,13 @@
 """Settings from the environment."""
 
+from dataclasses import replace
+
 import pytest
 
 from antbee.errors import SettingsError
 from antbee.machine import cores
 from antbee.serving.settings import Settings, read_settings
+from antbee.typicality import UNKNOWN_BELOW
 
 
 def test_defaults() -> None:
@@ -31,9 +34,12 @@ def test_values_are_read() -> None:
             "ANTBEE_QUEUE": "0",
             "ANTBEE_TIMEOUT": "0.5",
             "ANTBEE_RUNTIME": "torch",
+            "ANTBEE_UNKNOWN_BELOW": "0.01",
         }
     )
 
+    assert settings.unknown_below == 0.01
+    settings = replace(settings, unknown_below=UNKNOWN_BELOW)
     assert Settings(2.5, 1, 3, 0, 0.5, "torch") == settings
     assert (settings.max_body, settings.max_pixels) == (2_500_000, 1_000_000)
 
@@ -110,6 +116,9 @@ def test_switches(value: str, *, expected: bool) -> None:
         ("ANTBEE_RUNTIME", "ONNX"),
         ("ANTBEE_MAX_IMAGES", "0"),
         ("ANTBEE_LOG", "xml"),
+        ("ANTBEE_UNKNOWN_BELOW", "-0.1"),
+        ("ANTBEE_UNKNOWN_BELOW", "5%"),
+        ("ANTBEE_UNKNOWN_BELOW", "nan"),
         ("ANTBEE_CORS_ORIGINS", ""),
         ("ANTBEE_CORS_ORIGINS", "example.com"),
         ("ANTBEE_CORS_ORIGINS", "https://a.example/"),

@@ -166,6 +166,8 @@ def checkpoint() -> Checkpoint:
             "freeze": "layer3",
             "patience": None,
             "val_fraction": None,
+            "size": 224,
+            "balance": False,
         },
         data={"folder": "data"},
         weights={"what": "none"},

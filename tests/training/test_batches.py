@@ -11,10 +11,9 @@ import torch
 from PIL import Image
 
 from antbee.errors import DataError
-from antbee.images import IMAGENET, decode_image, normalize, to_array
+from antbee.images import IMAGENET, Preprocessing, decode_image, normalize, to_array
 from antbee.training.batches import (
-    LARGEST,
-    SIZE,
+    SCALE,
     Batch,
     Cache,
     augment,
@@ -63,7 +62,7 @@ def test_an_augmented_picture_is_scaled_as_the_server_s_are(size: tuple[int, int
     array = normalize(image)
 
     expected = (np.asarray(image, np.float32) / 255 - IMAGENET.mean) / np.array(IMAGENET.std)
-    assert image.size == (SIZE, SIZE)
+    assert image.size == (IMAGENET.crop, IMAGENET.crop)
     assert np.allclose(array, expected.transpose(2, 0, 1), atol=1e-5)
 
 
@@ -108,16 +107,21 @@ def test_every_epoch_augments_in_its_own_way(pictures: list[Picture]) -> None:
     assert not torch.equal(first[0], second[0])
 
 
-def test_what_is_kept_of_a_large_picture_is_large_enough(tmp_path: Path) -> None:
+@pytest.mark.parametrize("size", [96, 224])
+def test_what_is_kept_of_a_large_picture_is_large_enough(tmp_path: Path, size: int) -> None:
     """Of a picture of 12 megapixels the smallest part that is cut out is not enlarged."""
     path = tmp_path / "large.png"
     path.write_bytes(encode(Image.linear_gradient("L").resize((4000, 3000)), "PNG"))
     cache: Cache[Image.Image] = Cache(2**30)
     with ThreadPoolExecutor(1) as pool:
-        list(train_batches(pool, [Picture(path, 0)], [[0]], KEY, cache))
+        arguments = (pool, [Picture(path, 0)], [[0]])
+        preprocessing = Preprocessing.of_size(size)
+        ((training, _),) = train_batches(*arguments, KEY, cache, preprocessing)
+        ((validation, _),) = val_batches(*arguments, preprocessing)
 
     kept = cache.get(0, lambda: pytest.fail("nothing was kept"), lambda _: 0)
-    assert LARGEST <= min(kept.size) < 2 * LARGEST
+    assert training.shape == validation.shape == (1, 3, size, size)
+    assert 1 <= min(kept.size) * SCALE[0] ** 0.5 / size < 2
 
 
 def test_validation_sees_what_the_server_sees(pictures: list[Picture]) -> None:

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from antbee.training.check import check_pictures, list_warnings
+from antbee.training.data import describe_change
 from tests.conftest import REPOSITORY, encode, noise
 from tests.training.folders import fill
 from train import main
@@ -220,7 +221,7 @@ def test_what_is_left_out_alike_is_one_line(
 def test_pictures_in_no_label_s_folder_are_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Pictures that were put beside the labels' folders, and a test set, are not used, and said."""
+    """Pictures that were put beside the labels' folders are not used, and that is said."""
     counts = {f"{split}/{label}": 1 for split in ("train", "val", "test") for label in ("a", "b")}
     fill(tmp_path, counts)
     shutil.copy(tmp_path / "test/a/0.png", tmp_path / "train/loose.png")
@@ -229,10 +230,52 @@ def test_pictures_in_no_label_s_folder_are_named(
     assert check(tmp_path) == 0
 
     assert capsys.readouterr().err.splitlines() == [
-        f"{tmp_path / 'test'} is left alone: nothing is trained or validated on it",
         "left out train/loose.png: it lies in no label's folder",
         "left out 1 of 5 files",
+        f"2 pictures in {tmp_path / 'test'}: nothing is learned or chosen by them",
     ]
+
+
+def test_test_pictures_are_counted_apart(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Unknown labels, broken files and copies in test are said; nothing stops, nothing mixes."""
+    fill(tmp_path, {f"{split}/{label}": 2 for split in ("train", "val") for label in ("a", "b")})
+    alone = check_pictures(tmp_path)
+    fill(tmp_path / "test", {"wasp": 1, "a/deep": 1, "b": 1})
+    shutil.copy(tmp_path / "val/b/1.png", tmp_path / "test/b/copy.png")
+    (tmp_path / "test/a/broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    capsys.readouterr()
+
+    pictures = check_pictures(tmp_path)
+    err = capsys.readouterr().err
+    assert "left out test/wasp/0.png: no pictures of wasp are trained on\n" in err
+    assert "left out test/a/broken.png: " in err
+    assert f"3 pictures in {tmp_path / 'test'}: nothing is learned or chosen by them\n" in err
+    assert (pictures.train, pictures.val) == (alone.train, alone.val)
+    assert describe_change(alone.provenance, pictures.provenance) is None
+    assert [(one.path.name, one.label) for one in pictures.test] == [
+        ("0.png", 0), ("0.png", 1), ("copy.png", 1),
+    ]  # fmt: skip
+    # Pictures are drawn in one order, so that some of these have been drawn before.
+    assert pictures.provenance["test"]["copies"] == 3
+    assert ["test/b/copy.png", "val/b/1.png"] in pictures.provenance["test"]["names"]
+    assert "in test and in train or val, 3 time(s)" in "\n".join(list_warnings(pictures))
+    assert check(tmp_path) == 0
+    head, *rows = capsys.readouterr().out.splitlines()
+    assert head.split() == ["label", "train", "val", "test", "left", "out"]
+    assert rows[0].split() == ["a", "2", "2", "1", "0"]
+
+
+def test_an_empty_test_folder_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where nothing can be measured nothing is, and that is no reason to stop."""
+    fill(tmp_path, {f"{split}/{label}": 2 for split in ("train", "val") for label in ("a", "b")})
+    (tmp_path / "test/a").mkdir(parents=True)
+
+    pictures = check_pictures(tmp_path)
+    assert pictures.test == []
+    assert "test" not in pictures.provenance
+    assert "test holds no picture of these labels that can be read" in capsys.readouterr().err
 
 
 def test_a_checkpoint_is_not_for_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -261,6 +304,9 @@ def test_unbalanced_labels_are_counted(tmp_path: Path) -> None:
         "warning: unbalanced labels: 41 training pictures of bee, and ant 10: "
         "the small ones will be answered too seldom"
     )
+    assert line.endswith("or train with --balance")
+    (balanced,) = list_warnings(check_pictures(tmp_path), balance=True)
+    assert "they weigh alike" in balanced
 
 
 def test_a_long_list_of_labels_is_cut_short(tmp_path: Path) -> None:

@@ -126,6 +126,7 @@ def test_they_make_together_what_one_makes(pair: Path, data: Path) -> None:
         assert torch.equal(expected, torch.load(pair / f"view{rank}.pt", weights_only=True))
 
 
+@pytest.mark.slow
 def test_a_killed_process_is_started_again(pair: Path, data: Path, tmp_path: Path) -> None:
     """One process speaks; the run goes on from its last checkpoint, and ends as if never killed."""
     options = random_start(data, tmp_path, "--epochs", "10", "--weights", pair / "weights.pth")

@@ -7,7 +7,13 @@ from torch.nn import functional
 
 from antbee.errors import CheckpointError, SettingsError
 from antbee.training.batches import Batch
-from antbee.training.learner import Hyperparameters, Learner, share_of_rate
+from antbee.training.learner import (
+    SMOOTHING,
+    Hyperparameters,
+    Learner,
+    share_of_rate,
+    weigh_alike,
+)
 from antbee.training.network import build_model
 
 CPU = torch.device("cpu")
@@ -26,10 +32,10 @@ class Linear(nn.Module):
         return logits
 
 
-def make_learner(learning_rate: float = 0.1) -> Learner:
+def make_learner(learning_rate: float = 0.1, weights: tuple[float, ...] = ()) -> Learner:
     """Make a learner that always begins alike."""
     torch.manual_seed(0)
-    return Learner(Linear(), CPU, Hyperparameters(learning_rate, steps=20))
+    return Learner(Linear(), CPU, Hyperparameters(learning_rate, steps=20, weights=weights))
 
 
 @pytest.fixture
@@ -67,7 +73,7 @@ def test_training_lowers_the_loss(batch: Batch) -> None:
 
 
 def test_validation_counts_what_is_right(batch: Batch) -> None:
-    """Validation sums plain cross-entropies, counts right labels, and changes nothing."""
+    """Validation sums plain cross-entropies, counts each label's right ones, changes nothing."""
     learner = make_learner()
     with torch.no_grad():
         logits = learner.model(batch[0])
@@ -75,8 +81,23 @@ def test_validation_counts_what_is_right(batch: Batch) -> None:
     loss, right = learner.validate(batch)
 
     assert loss == pytest.approx(functional.cross_entropy(logits, batch[1]).item() * 8)
-    assert right == int((logits.argmax(1) == batch[1]).sum())
+    hits = logits.argmax(1) == batch[1]
+    assert right == [int(hits[batch[1] == label].sum()) for label in range(logits.shape[1])]
     assert (loss, right) == learner.validate(batch)
+
+
+def test_labels_weigh_alike(batch: Batch) -> None:
+    """With the inverse of their shares as weights, every label has the same part of the loss."""
+    pictures, labels = batch[0], torch.tensor([0, 0, 0, 0, 0, 0, 1, 1])
+    weights = weigh_alike([6, 2])
+    learner = make_learner(weights=weights)
+    with torch.no_grad():
+        logits = learner.model(pictures)
+    losses = functional.cross_entropy(logits, labels, reduction="none", label_smoothing=SMOOTHING)
+    expected = (losses[:6].mean() + losses[6:].mean()) / 2
+
+    assert learner.train((pictures, labels)) == pytest.approx(8 * expected.item())
+    assert sum(weights[label] for label in labels) == pytest.approx(8)
 
 
 def test_a_state_goes_on_exactly(batch: Batch) -> None:

@@ -184,10 +184,12 @@ def test_a_complete_run_says_so(copied: Path, capsys: pytest.CaptureFixture[str]
         ("--seed", "1"),
         ("--out", "elsewhere"),
         ("--val-fraction", "0.5"),
+        ("--size", "96"),
+        ("--balance",),
     ],
 )
 def test_a_contradiction_is_wrong_usage(
-    finished: Path, contradiction: tuple[str, str], capsys: pytest.CaptureFixture[str]
+    finished: Path, contradiction: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A flag that the run was begun without is refused by name."""
     with pytest.raises(SystemExit) as end:
@@ -195,6 +197,40 @@ def test_a_contradiction_is_wrong_usage(
 
     assert end.value.code == 2
     assert f"{contradiction[0]} contradicts -c" in capsys.readouterr().err
+
+
+@quick
+def test_a_small_balanced_run_can_stop_after_any_batch(
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Size and weights come back from the checkpoint, and the run ends as if it never stopped."""
+    shutil.copytree(data, tmp_path / "data")
+    for number in range(5):
+        (tmp_path / f"data/train/square/{number}.jpg").unlink()
+    pictures = check_pictures(tmp_path / "data")
+    # On a busy machine two runs may find another one faster.
+    monkeypatch.setattr(module, "choose_precision", lambda _: "float32")
+    options = {"weights": "none", "epochs": 2, "batch_size": 4, "size": 96, "balance": True}
+    whole = begin_run(tmp_path / "whole", DEFAULTS | options, pictures, CPU)
+    whole.train(Stop())
+    run = begin_run(tmp_path / "stopped", DEFAULTS | options, pictures, CPU)
+    # It looks at two training steps and one of validation an epoch.
+    run, places = train_with_stops(run, pictures, (1, 3))
+
+    assert places == [(0, 1), (1, 1)]
+    assert "labels weighed alike" in run.summary
+    assert_same_run(whole.folder, run.folder)
+    assert "  balanced  50.0%  " in capsys.readouterr().err
+    for option, said in (
+        (["--no-balance"], "--no-balance contradicts -c: the run was begun with --balance; "),
+        (["--epochs", "5"], " --epochs 5 --size 96 --balance, without -c\n"),
+    ):
+        with pytest.raises(SystemExit):
+            main(["-c", str(run.folder / "last.pt"), *option])
+        assert said in capsys.readouterr().err
 
 
 @quick
@@ -244,7 +280,7 @@ def test_a_run_stops_when_nothing_gets_better(
     patience: int | None, epochs: int, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where the first epoch stays the best, so many more are trained, also by a run resumed."""
-    monkeypatch.setattr(module, "is_better", lambda _metrics, _best: False)
+    monkeypatch.setattr(module, "is_better", lambda *_, **__: False)
     given = {"weights": "none", "epochs": 3, "batch_size": 4, "patience": patience}
     pictures = check_pictures(data)
     run = begin_run(tmp_path, DEFAULTS | given, pictures, CPU)
@@ -258,13 +294,16 @@ def test_a_run_stops_when_nothing_gets_better(
 
 
 def test_better_is_more_right_or_as_many_with_less_loss() -> None:
-    """Top-1 decides, then the loss."""
-    best = Metrics(1, 1.0, 0.5, 0.8, 1.0, 1.0)
+    """Top-1 decides, or where labels weigh alike its mean over them; then the loss."""
+    best = Metrics(1, 1.0, 0.5, 0.8, 1.0, 1.0, val_balanced=0.7)
 
     assert module.is_better(Metrics(2, 1.0, 0.9, 0.9, 1.0, 1.0), best)
     assert module.is_better(Metrics(2, 1.0, 0.4, 0.8, 1.0, 1.0), best)
     assert not module.is_better(Metrics(2, 1.0, 0.5, 0.8, 1.0, 1.0), best)
     assert not module.is_better(Metrics(2, 1.0, 0.1, 0.7, 1.0, 1.0), best)
+    rarer = Metrics(2, 1.0, 0.9, 0.7, 1.0, 1.0, val_balanced=0.8)
+    assert module.is_better(rarer, best, balance=True)
+    assert not module.is_better(best, rarer, balance=True)
 
 
 def test_a_batch_that_cannot_be_shared_is_refused(data: Path, tmp_path: Path) -> None:

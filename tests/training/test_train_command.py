@@ -2,6 +2,7 @@
 
 import json
 import resource
+import shutil
 import subprocess
 import sys
 import time
@@ -75,6 +76,22 @@ def test_the_last_line_is_the_best_checkpoint(
 
 
 @quick
+def test_the_end_is_measured_on_test_pictures(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What was missed, because it was interrupted there, is made up for when the run goes on."""
+    more = shutil.copytree(data, tmp_path / "data")
+    shutil.copytree(more / "val", more / "test")
+    run = train(*random_start(more, tmp_path / "runs", "--epochs", "1"))
+    assert "in test and in train or val, 4 time(s)" in (err := capsys.readouterr().err)
+    assert "\ntest: " in err
+    (run / "test.json").unlink()
+    assert train("-c", run / "last.pt") == run
+
+    assert json.loads((run / "test.json").read_text())["pictures"] == 4
+
+
+@quick
 def test_a_seed_makes_a_run_repeatable(finished: Path, data: Path, tmp_path: Path) -> None:
     """The same seed gives the same weights and metrics, bit for bit; another seed does not."""
     same, other = (
@@ -112,6 +129,9 @@ def test_help_loads_no_torch() -> None:
         ("--lr", "nan"),
         ("--seed", "-1"),
         ("--seed", "9" * 30),
+        ("--size", "64"),
+        ("--size", "480"),
+        ("--size", "200"),
         ("--arch", "vgg16"),
         ("--bento", "maybe"),
         ("--colour",),

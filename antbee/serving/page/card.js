@@ -4,7 +4,7 @@ import { ask, inTurn, isCalledOff } from "./api.js";
 import { curl } from "./curl.js";
 import { element, makeCopy } from "./element.js";
 import { mayAskAgain } from "./key.js";
-import { duration, fileSize, percent } from "./words.js";
+import { duration, fileSize, noneOf, percent } from "./words.js";
 
 const FEW = 5;
 const TEMPLATE = document.getElementById("card");
@@ -103,15 +103,19 @@ export class Card {
     this.#show(prediction, performance.now() - sent);
   }
 
-  #show({ label, probability, probabilities }, milliseconds) {
-    this.#answer = { label, probability, probabilities };
+  #show({ label, probability, probabilities, known, typicality }, milliseconds) {
+    this.#answer = { label, probability, probabilities, known, typicality };
     const ranked = Object.entries(probabilities).sort((one, other) => other[1] - one[1]);
-    this.#setState("done", label, percent(probability));
+    const unknown = known === false;
+    const verdict = unknown ? noneOf(Object.keys(probabilities)) : label;
+    const share = unknown ? `closest: ${label}` : percent(probability);
+    this.#setState("done", verdict, share);
+    this.#node.classList.toggle("unknown", unknown);
     this.#find(".took").textContent = `answered in ${duration(milliseconds)}`;
     this.#setBars(ranked.map(bar));
     this.#find("select").replaceChildren(...ranked.map(([name]) => element("option", {}, name)));
     for (const control of [".heat", "select", ".all"]) this.#find(control).disabled = false;
-    this.#news(`${this.#file.name}: ${label}, ${percent(probability)}`);
+    this.#news(`${this.#file.name}: ${verdict}, ${share}`);
   }
 
   #setState(state, text, share = "") {

@@ -6,14 +6,16 @@ const FORMULA = /^(?=\s*[=+@\uff1d\uff0b\uff0d\uff20-]|[\t\r\n])|(?<=[;\t\r\n])(
 /**
  * Write a line for each answer.
  * @param {{name: string, label?: string, probability?: number, probabilities?: object,
- *   code?: string}[]} answers
+ *   known?: boolean, typicality?: number, code?: string}[]} answers
  */
 export function toCsv(answers) {
   const labels = [...new Set(answers.flatMap(({ probabilities }) => Object.keys(probabilities ?? {})))];
-  const head = [...COLUMNS, ...labels.map((label) => `probability_${label}`), "error"];
-  const rows = answers.map(({ name, label, probability, probabilities, code }) => {
+  const judged = answers.some(({ known }) => known !== undefined) ? ["known", "typicality"] : [];
+  const head = [...COLUMNS, ...labels.map((label) => `probability_${label}`), ...judged, "error"];
+  const rows = answers.map((answer) => {
+    const { name, label, probability, probabilities, code } = answer;
     const shares = labels.map((one) => probabilities?.[one]);
-    return [name, label, probability, ...shares, code];
+    return [name, label, probability, ...shares, ...judged.map((one) => answer[one]), code];
   });
   return [head, ...rows].map((row) => `${row.map(cell).join(",")}\n`).join("");
 }

@@ -9,6 +9,7 @@ import { list, percent } from "./words.js";
 
 const LONGEST_QUESTION = 24;
 const NEWS_KEPT = 20;
+const TELLS = ". It notices most pictures of other things, but calls what looks alike one of them.";
 
 const find = (id) => document.getElementById(id);
 const cards = new Set();
@@ -108,28 +109,40 @@ async function loadModel() {
   }
 }
 
-function showModel({ model, arch, runtime, labels, metrics, gate, provenance }) {
+function showModel({ model, arch, runtime, labels, metrics, gate, provenance, typicality }) {
   labelCount = labels.length;
   const [name, version] = model.split(":");
   find("model-name").replaceChildren(`${name}:`, element("wbr"), version);
   find("model-network").textContent = `${arch}, runtime ${runtime}`;
   find("model-data").textContent = provenance.data?.source ?? "not recorded";
   find("model-accuracy").textContent = accuracy(runtime, metrics, gate);
+  if (metrics.test) showTest(runtime, metrics.test);
   find("model-labels").textContent = list(labels, "conjunction");
+  // Older models say nothing of it.
+  if (typicality?.reason === null) find("model-others").textContent = TELLS;
   find("model-facts").classList.remove("pending");
   const question = `${list(labels, "disjunction")}?`;
   if (question.length <= LONGEST_QUESTION) find("question").textContent = capitalised(question);
+}
+
+/** By the network that answers here, if packing asked it; else by the trained one. */
+function showTest(runtime, { pictures, correct, by_runtime: by }) {
+  const dd = find("model-test");
+  dd.textContent = right(by?.[runtime] ?? correct, pictures);
+  dd.hidden = dd.previousElementSibling.hidden = false;
 }
 
 /** Of the network that answers here, if packing could measure it; else of the trained one. */
 function accuracy(runtime, metrics, gate) {
   const row = gate.rows?.find((one) => one.runtime === runtime);
   if (gate.inputs?.startsWith("validation pictures") && row) {
-    const counted = `${row.correct} of ${row.pictures} pictures`;
-    return `${percent(row.correct / row.pictures)} right (${counted})`;
+    return right(row.correct, row.pictures);
   }
   return metrics.val_top1 === undefined ? "not measured" : `${percent(metrics.val_top1)} right`;
 }
+
+const right = (count, pictures) =>
+  `${percent(count / pictures)} right (${count} of ${pictures} pictures)`;
 
 const capitalised = (text) => text[0].toLocaleUpperCase() + text.slice(1);
 

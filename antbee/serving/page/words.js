@@ -21,6 +21,12 @@ export function fileSize(bytes) {
   return `${numberFormat.format(bytes / 1_000_000)} MB`;
 }
 
+/** That a picture shows none of the labels, of which there may be any number. */
+export function noneOf(labels) {
+  if (labels.length === 2) return `Neither ${labels[0]} nor ${labels[1]}, it seems`;
+  return `None of ${list(labels, "conjunction", 5)}, it seems`;
+}
+
 /** "ant and bee" (conjunction), "ant or bee" (disjunction); of many the first and a count. */
 export function list(labels, type, most = 12) {
   const named = labels.length > most ? labels.slice(0, most - 2) : labels;

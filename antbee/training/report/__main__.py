@@ -1,9 +1,10 @@
 """Make a run's report again: `python -m antbee.training.report RUN`.
 
-The last line on stdout is the path of `report.html`; everything else is on stderr.
+With `--split test` it measures the run on test pictures, of its own folder or of another, and
+writes a page about them. The last line on stdout is the page's path; everything else is on stderr.
 """
 
-from antbee.command import DONE, end_on_signals, printable, run
+from antbee.command import DONE, end_on_signals, printable, run, say
 
 if __name__ == "__main__":
     end_on_signals()
@@ -14,8 +15,9 @@ from pathlib import Path
 
 from antbee.errors import DataError
 from antbee.images import configure_pillow
-from antbee.training.checkpoint import load_checkpoint
-from antbee.training.data import Pictures, find_splits
+from antbee.training.check import check_test, list_copies
+from antbee.training.checkpoint import Checkpoint, load_checkpoint
+from antbee.training.data import TEST, Pictures, Split, find_splits, hash_files, name_in
 from antbee.training.folder import BEST
 from antbee.training.report.write import write_report
 
@@ -25,9 +27,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m antbee.training.report", description=__doc__)
     parser.add_argument("run", type=Path, metavar="RUN", help="a run's folder, with best.pt in it")
     parser.add_argument("--data", type=Path, help="the pictures' folder (default: the run's)")
+    parser.add_argument(
+        "--split",
+        choices=("val", TEST),
+        default="val",
+        help=f"test: measure on DATA/{TEST}/<label>/*, by which nothing was chosen (%(default)s)",
+    )
     arguments = parser.parse_args(argv)
     configure_pillow()
-    return run(lambda: report(arguments.run, arguments.data))
+    work = report_test if arguments.split == TEST else report
+    return run(lambda: work(arguments.run, arguments.data))
 
 
 def report(folder: Path, data: Path | None) -> int:
@@ -36,12 +45,10 @@ def report(folder: Path, data: Path | None) -> int:
     Raises:
         DataError: the pictures are not there, or are others by number.
     """
-    configure_pillow()
     checkpoint = load_checkpoint(folder / BEST)
-    settings, provenance = checkpoint.arguments, checkpoint.data
-    data = data or Path(settings["data"])
-    known = provenance.get("unreadable", ())
-    splits = find_splits(data, settings.get("val_fraction"), settings["seed"], known)
+    provenance = checkpoint.data
+    data = data or Path(checkpoint.arguments["data"])
+    splits = find_own(checkpoint, data)
     train, val = splits["train"].pictures, splits["val"].pictures
     recorded = sum(provenance["pictures"]["val"].values())
     if len(val) != recorded:
@@ -52,6 +59,42 @@ def report(folder: Path, data: Path | None) -> int:
     pictures = Pictures(splits["val"].labels, train, val, provenance, folder=data)
     print(write_report(folder, pictures), flush=True)
     return DONE
+
+
+def report_test(folder: Path, data: Path | None) -> int:
+    """Measure the run on the test pictures, write a page about them, and say where it is.
+
+    Raises:
+        DataError: there are none that can be read.
+    """
+    checkpoint = load_checkpoint(folder / BEST)
+    own = Path(checkpoint.arguments["data"])
+    data = data or own
+    known: dict[str, str] = {}
+    try:
+        splits = find_own(checkpoint, own)
+    except DataError as error:
+        say(f"not looked for copies of pictures to train or validate on: {error}")
+    else:
+        used = [one.path for split in splits.values() for one in split.pictures]
+        known = {sha256: name_in(own, path) for path, sha256 in hash_files(used).items()}
+    test, tested = check_test(data, checkpoint.labels, known)
+    if not test:
+        raise DataError(
+            f"there are no pictures in {printable(data / TEST)}/<label>/ to measure on: "
+            "name the folder that has them with --data"
+        )
+    for line in list_copies(tested):
+        say(line)
+    pictures = Pictures(checkpoint.labels, [], [], {"test": tested}, test=test)
+    print(write_report(folder, pictures, split=TEST), flush=True)
+    return DONE
+
+
+def find_own(checkpoint: Checkpoint, data: Path) -> dict[str, Split]:
+    """Find the pictures of `train` and `val` as the run did."""
+    settings, unreadable = checkpoint.arguments, checkpoint.data.get("unreadable", ())
+    return find_splits(data, settings.get("val_fraction"), settings["seed"], unreadable)
 
 
 if __name__ == "__main__":

@@ -17,10 +17,10 @@ from matplotlib.font_manager import fontManager
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from PIL import ImageOps
 
+from antbee.accuracy import Counts
 from antbee.calibration import Reliability
 from antbee.command import printable
 from antbee.training.report.measure import THUMBNAIL, Illustration
-from antbee.training.report.numbers import Counts
 
 DPI: Final = 150
 SHEET_DPI: Final = 110
@@ -87,7 +87,7 @@ def draw_curves(history: Sequence[Mapping[str, Any]], best: int) -> bytes:
 
 
 def draw_confusion(counts: Counts, labels: Sequence[str], kept: Sequence[int]) -> bytes:
-    """Draw how many pictures of each label got each answer.
+    """Draw how many pictures of each label got each answer, and their share of the label's.
 
     `kept` has the indices of the labels to draw, of which there is room for some twenty.
     """
@@ -101,7 +101,9 @@ def draw_confusion(counts: Counts, labels: Sequence[str], kept: Sequence[int]) -
         for (row, column), count in np.ndenumerate(part):
             colour = "white" if shares[row, column] > _DARK else INK
             if count:
-                axes.text(column, row, str(count), ha="center", va="center", color=colour)
+                centred: dict[str, Any] = {"ha": "center", "color": colour}
+                axes.text(column, row, str(count), va="bottom", **centred)
+                axes.text(column, row, f"{shares[row, column]:.0%}", va="top", size=7, **centred)
         names = [shortened(labels[index]) for index in kept]
         turned: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
         axes.set_xticks(range(len(kept)), names, **(turned if len("".join(names)) > ROOM else {}))

@@ -1,4 +1,4 @@
-"""The best network on the validation pictures: its logits, and what in a few spoke for its answer.
+"""The best network on pictures: its logits, and what in a few spoke for its answer.
 
 Pictures come through `read_array` and the network in float32, as in validation and when served.
 """
@@ -18,11 +18,11 @@ from torchvision.models.feature_extraction import create_feature_extractor
 
 from antbee.ahead import open_pool, work_ahead
 from antbee.artifact import FEATURES
-from antbee.calibration import calibrate, softmax
+from antbee.calibration import Calibration, calibrate, softmax
 from antbee.command import printable, progress_bar
 from antbee.errors import AntBeeError, DataError
 from antbee.explain import activation_maps, displayed, overlay, strength
-from antbee.images import IMAGENET, decode_image, read_array, read_picture, to_array
+from antbee.images import Preprocessing, decode_image, read_array, read_picture, to_array
 from antbee.predictor import OUTPUT_NODES, Floats
 from antbee.training.data import Picture
 from antbee.training.network import HEAD
@@ -32,27 +32,31 @@ AHEAD: Final = 2
 """Batches that are read ahead."""
 THUMBNAIL: Final = 224
 """The longer side of a picture in the report, in pixels."""
+FULL: Final = 1024
+"""The same of the picture that a click opens, which is no larger than it came."""
 T = TypeVar("T")
 
 
 class Answers:
-    """What the network says of the validation pictures.
+    """What the network says of pictures, such as those to validate on.
 
     Attributes:
         pictures: the pictures.
         logits: float32 [N, classes].
         truth: the true labels' indices, int64 [N].
         labels: the answers' indices, int64 [N].
-        calibration: the temperature that packing will find, too.
+        calibration: the temperature that packing will find, too; 1 if it is not to be `calibrated`.
         probabilities: what will be served, calibrated, [N, classes].
     """
 
-    def __init__(self, pictures: Sequence[Picture], logits: Floats) -> None:
+    def __init__(
+        self, pictures: Sequence[Picture], logits: Floats, *, calibrated: bool = True
+    ) -> None:
         self.pictures = pictures
         self.logits = logits
         self.truth = np.array([picture.label for picture in pictures], np.int64)
         self.labels = np.asarray(logits.argmax(1), np.int64)
-        self.calibration = calibrate(logits, self.truth)
+        self.calibration = calibrate(logits, self.truth) if calibrated else Calibration()
         self.probabilities = softmax(logits, self.calibration.temperature)
 
     def worst(self, most: int) -> list[int]:
@@ -74,31 +78,45 @@ class Illustration:
     Attributes:
         picture: small.
         heat_map: the picture with the answer's class activation map over it, of the same size.
+        full: the picture, its longer side at most `FULL`.
     """
 
     picture: Image.Image
     heat_map: Image.Image
+    full: Image.Image
 
 
 @torch.inference_mode()
-def answer(network: nn.Module, pictures: Sequence[Picture], device: torch.device) -> Answers:
-    """Ask a network, in its evaluation mode, about every picture.
+def answer(
+    network: nn.Module,
+    pictures: Sequence[Picture],
+    device: torch.device,
+    preprocessing: Preprocessing,
+    *,
+    calibrated: bool = True,
+) -> Answers:
+    """Ask a network, in its evaluation mode, about every picture, of which there is one at least.
 
     Raises:
         DataError: a picture can no longer be read.
     """
     logits = []
     with open_pool() as pool, progress_bar("report", len(pictures)) as bar:
-        arrays = work_ahead(pool, partial(_read, read_array), pictures, AHEAD * BATCH)
+        read = partial(_read, partial(read_array, preprocessing=preprocessing))
+        arrays = work_ahead(pool, read, pictures, AHEAD * BATCH)
         while batch := list(islice(arrays, BATCH)):
             logits.append(network(torch.from_numpy(np.stack(batch)).to(device)).cpu().numpy())
             bar.update(len(batch))
-    return Answers(pictures, np.concatenate(logits))
+    return Answers(pictures, np.concatenate(logits), calibrated=calibrated)
 
 
 @torch.inference_mode()
 def explain(
-    network: nn.Module, answers: Answers, indices: Iterable[int], device: torch.device
+    network: nn.Module,
+    answers: Answers,
+    indices: Iterable[int],
+    device: torch.device,
+    preprocessing: Preprocessing,
 ) -> dict[int, Illustration]:
     """Draw what in some of the pictures, by index, spoke for their answers.
 
@@ -107,15 +125,18 @@ def explain(
     """
     extractor = create_feature_extractor(network, OUTPUT_NODES).eval()
     head = network.get_parameter(f"{HEAD}.weight").detach().cpu().numpy()
-    decode = partial(decode_image, shorter_side=IMAGENET.resize)
+    decode = partial(decode_image, shorter_side=preprocessing.resize)
     explanations = {}
     for index in indices:
         picture = _read(decode, answers.pictures[index])
-        batch = torch.from_numpy(to_array(picture)[np.newaxis]).to(device)
+        # The network's own is reduced as it is decoded, further than a person would like.
+        full = _read(partial(decode_image, shorter_side=FULL), answers.pictures[index])
+        full.thumbnail((FULL, FULL))
+        batch = torch.from_numpy(to_array(picture, preprocessing)[np.newaxis]).to(device)
         maps = activation_maps(extractor(batch)[FEATURES][0].cpu().numpy(), head)
-        small, square = displayed(picture, IMAGENET, THUMBNAIL)
+        small, square = displayed(picture, preprocessing, THUMBNAIL)
         heat_map = overlay(small, strength(maps, answers.labels[index]), square)
-        explanations[index] = Illustration(small, heat_map)
+        explanations[index] = Illustration(small, heat_map, full)
     return explanations
 
 

@@ -8,7 +8,7 @@ import hashlib
 import io
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -17,26 +17,35 @@ from typing import Any, Final, NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
-from antbee.calibration import BINS, FOLDS, error_by_chance
-from antbee.command import printable
-from antbee.training.checkpoint import Checkpoint, Metrics
-from antbee.training.data import list_names
-from antbee.training.report.measure import Answers, Illustration
-from antbee.training.report.numbers import (
+from antbee.accuracy import (
     Counts,
+    HeldOut,
     Proportion,
+    balanced_accuracy,
     confusion,
     frequent_mistakes,
     most_confused,
     precision,
     recall,
+    within,
 )
+from antbee.calibration import BINS, FOLDS, error_by_chance
+from antbee.command import printable
+from antbee.training.checkpoint import Checkpoint, Metrics
+from antbee.training.data import list_names
+from antbee.training.report.measure import Answers, Illustration
 from antbee.training.suspects import Suspects
 
 MOST_LABELS: Final = 15
 """Labels of which a confusion matrix can be read."""
 MOST_PAIRS: Final = 10
 """Of a true label and a wrong answer that are listed."""
+MOST_ROWS: Final = 20
+"""Labels that a table has before the others are folded away."""
+TOP: Final = 5
+"""Answers among which the true label is looked for, where there are labels enough."""
+TOP_LABELS: Final = 2 * TOP
+"""Of fewer, so many answers would be hard to miss with."""
 SHARPNESS: Final = 1.5
 """Pixels of a chart for each of the page's."""
 MOST_SUSPECTS: Final = 12
@@ -55,10 +64,13 @@ class Content:
         checkpoint: of the best epoch.
         best: what that epoch came to.
         history: lines of metrics.jsonl.
-        answers: to the validation pictures.
+        answers: to the pictures of the split.
         explanations: by index, of the worst and the uncertain ones.
         worst: indices of the most confident wrong answers.
         uncertain: indices of the least certain answers.
+        split: `val` or `test`, whose pictures the page is about.
+        held_out: what the test pictures came to, where they were measured.
+        trained: of some training pictures, read as for validation, those that were recognised.
         suspects: pictures to look at; None if nobody could look.
         thumbnails: by path, of the first `MOST_SUSPECTS` of each kind.
     """
@@ -72,6 +84,9 @@ class Content:
     explanations: Mapping[int, Illustration]
     worst: Sequence[int]
     uncertain: Sequence[int]
+    split: str = "val"
+    held_out: HeldOut | None = None
+    trained: Proportion | None = None
     suspects: Suspects | None = None
     thumbnails: Mapping[Path, Image.Image] = field(default_factory=dict)
 
@@ -97,7 +112,10 @@ class Embedded(NamedTuple):
 
 
 def render(content: Content, charts: Mapping[str, bytes]) -> str:
-    """Write the page; the charts are PNG files: curves.png, confusion.png and reliability.png."""
+    """Write the page; the charts are PNG files: confusion.png, curves.png and reliability.png.
+
+    The last two are of validation, and not on a page about test pictures.
+    """
     here = Path(__file__).parent
     style = (here / "page.css").read_text("utf-8")
     environment = Environment(
@@ -109,11 +127,19 @@ def render(content: Content, charts: Mapping[str, bytes]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(percent=percent, duration=duration)
-    environment.filters.update(embed_chart=embed_chart, embed_thumbnail=embed_thumbnail)
+    environment.filters.update(percent=percent, duration=duration, spread=spread)
+    environment.filters.update(embed_chart=embed_chart, embed_picture=embed_picture)
     answers, checkpoint = content.answers, content.checkpoint
     kept = most_confused(content.counts, MOST_LABELS)
     labels, left_out = checkpoint.labels, checkpoint.data.get("left_out", ())
+    shares = [
+        (label, recall(content.counts, index), precision(content.counts, index))
+        for index, label in enumerate(labels)
+    ]
+    held_out = content.held_out.labels if content.held_out else {}
+    splits = dict(checkpoint.data.get("pictures", {}))
+    if tested := checkpoint.data.get("test"):
+        splits["test"] = tested["pictures"]
     return environment.get_template("page.html").render(
         content=content,
         charts=charts,
@@ -127,9 +153,22 @@ def render(content: Content, charts: Mapping[str, bytes]) -> str:
             for row, column, count in frequent_mistakes(content.counts, MOST_PAIRS)
         ],
         kept=[labels[index] for index in kept],
-        matrix=[[labels[row], *content.counts[row, kept].tolist()] for row in kept],
-        recall=recall,
-        precision=precision,
+        matrix=[
+            [labels[row], *(with_share(content.counts, row, column) for column in kept)]
+            for row in kept
+        ],
+        balanced=balanced_accuracy(recalled for _, recalled, _ in shares),
+        held_out_balanced=balanced_accuracy(held_out.values()),
+        validated=_validated(content),
+        top=TOP if len(labels) >= TOP_LABELS else None,
+        top_right=within(answers.logits, answers.truth, TOP),
+        largest=Proportion(int(content.counts.sum(1).max()), len(answers.truth)),
+        lines=by_recall(shares),
+        most_rows=MOST_ROWS,
+        splits=splits,
+        totals=[sum(counts.values()) for counts in splits.values()],
+        counted=[[label, *(one.get(label, 0) for one in splits.values())] for label in labels],
+        held_out_lines=by_recall(held_out.items()),
         error_by_chance=error_by_chance(answers.probabilities),
         left_out=[(list_names(one), one["count"], one["reason"]) for one in left_out],
         bins=BINS,
@@ -144,6 +183,43 @@ def render(content: Content, charts: Mapping[str, bytes]) -> str:
         seconds=sum(line["seconds"] for line in content.history),
         speed=statistics.median_high(line["pictures_per_second"] for line in content.history),
     )
+
+
+def _validated(content: Content) -> Proportion:
+    """What the run itself recorded of its validation pictures."""
+    counts = content.checkpoint.data.get("pictures", {}).get("val", {})
+    pictures = sum(counts.values())
+    return Proportion(round(content.best.val_top1 * pictures), pictures)
+
+
+def by_recall(labels: Iterable[tuple[str, Proportion, *tuple[Proportion, ...]]]) -> list[list[str]]:
+    """Rows of a table of labels, each with its recall and whatever else, the lowest recall first.
+
+    A label without pictures has no place in that order, and comes last.
+    """
+    rows = sorted(labels, key=lambda row: (not row[1].of, row[1].value))
+    return [
+        [
+            label,
+            *(
+                cell
+                for one in shares
+                for cell in (f"{one.hits} of {one.of}", percent(one.value), spread(one))
+            ),
+        ]
+        for label, *shares in rows
+    ]
+
+
+def with_share(counts: Counts, row: int, column: int) -> str:
+    """Write a cell of a confusion matrix: pictures, and their share of the true label's."""
+    count, of = int(counts[row, column]), int(counts[row].sum())
+    return f"{count} ({100 * count / of:.0f} %)" if count else "0"
+
+
+def spread(share: Proportion) -> str:
+    """Write an interval for a person."""
+    return " to ".join(map(percent, share.interval))
 
 
 def percent(share: float | None) -> str:
@@ -167,8 +243,8 @@ def embed_chart(png: bytes) -> Embedded:
     return Embedded(f"data:image/png;base64,{base64.b64encode(png).decode()}", width, height)
 
 
-def embed_thumbnail(picture: Image.Image) -> Embedded:
-    """Put a small picture into the page."""
+def embed_picture(picture: Image.Image) -> Embedded:
+    """Put a picture into the page."""
     buffer = io.BytesIO()
     picture.save(buffer, "JPEG", quality=QUALITY)
     jpeg = base64.b64encode(buffer.getvalue()).decode()

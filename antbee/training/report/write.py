@@ -1,33 +1,41 @@
 """A run's report, from its checkpoint and pictures to the files in its folder."""
 
 import json
+import random
 import shlex
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 import torch
+from torch import nn
 
+from antbee.accuracy import HeldOut, Proportion, most_confused
 from antbee.calibration import reliability, softmax
 from antbee.command import printable, say
 from antbee.errors import AntBeeError, CheckpointError, DataError
-from antbee.files import write_atomically
+from antbee.files import canonical, write_atomically
+from antbee.images import Preprocessing
 from antbee.training.checkpoint import Metrics, load_checkpoint
-from antbee.training.data import Pictures, canonical
+from antbee.training.data import Pictures
 from antbee.training.device import choose_device
 from antbee.training.folder import BEST, METRICS
 from antbee.training.network import restore_model
+from antbee.training.report.held_out import read_result, write_result
 from antbee.training.report.measure import answer, explain, shrink
-from antbee.training.report.numbers import most_confused
 from antbee.training.report.page import MOST_LABELS, MOST_SUSPECTS, Content, render
 from antbee.training.suspects import SUSPECTS, find_suspects, read_marks, to_csv
 
 REPORT: Final = "report.html"
+TEST_REPORT: Final = "report-test.html"
 METRICS_BYTES: Final = 10_000_000
 """Of metrics.jsonl, in which an epoch takes some 200; what is longer is no run's."""
 SHOWN: Final = 12
 """Mistakes, and uncertain answers, that are shown."""
+MOST_TRAINING: Final = 200
+"""Training pictures that are asked about, too. Of more the figure would hardly be another, and each
+takes as long as a validation picture: their interval is at most 14 points wide."""
 
 
 def write_report(
@@ -35,19 +43,24 @@ def write_report(
     pictures: Pictures,
     device: torch.device | None = None,
     pooled: torch.Tensor | None = None,
+    *,
+    split: str = "val",
 ) -> Path:
-    """Ask the best network about the validation pictures and write the report.
+    """Ask the best network about the validation pictures, or the test pictures; write the report.
 
     Args:
-        folder: of the run: `best.pt` and `metrics.jsonl` are read; `report.html`, its charts and
-            `suspects.csv` are written, over those of an earlier report. What a person wrote into
-            the column `move` stays.
-        pictures: `val` is reported, and suspects are looked for in all.
+        folder: of the run: `best.pt`, `metrics.jsonl` and `test.json` are read; `report.html`, its
+            charts and `suspects.csv` are written, over those of an earlier report. What a person
+            wrote into the column `move` stays. For the test pictures `test.json` and
+            `report-test.html` are written, and charts that are called after it.
+        pictures: those of the split are used, and of `train` up to `MOST_TRAINING`; suspects are
+            looked for in all.
         device: where the network runs; None for the first that is there.
         pooled: see `antbee.training.suspects.find_suspects`.
+        split: `val` or `test`.
 
     Returns:
-        The path of `report.html`.
+        The path of the page.
 
     Raises:
         CheckpointError: the run has no finished epoch, or its files are damaged or cannot be
@@ -71,13 +84,20 @@ def write_report(
 
     device = device or choose_device("auto")
     network = restore_model(checkpoint).to(device).eval()
-    try:
-        marks = read_marks(folder / SUSPECTS)
-        suspects = find_suspects(checkpoint, pictures, device, pooled)
-    except DataError as error:
-        say(f"no pictures to look at: {error}")
-        marks, suspects = {}, None
-    answers = answer(network, pictures.val, device)
+    preprocessing = Preprocessing.of_size(checkpoint.arguments["size"])
+    tested = split == "test"
+    marks, suspects = {}, None
+    if tested:
+        answers = answer(network, pictures.test, device, preprocessing, calibrated=False)
+        held_out: HeldOut | None = write_result(folder, checkpoint, answers, pictures)
+    else:
+        answers = answer(network, pictures.val, device, preprocessing)
+        held_out = read_result(folder / BEST)
+        try:
+            marks = read_marks(folder / SUSPECTS)
+            suspects = find_suspects(checkpoint, pictures, device, pooled)
+        except DataError as error:
+            say(f"no pictures to look at: {error}")
     worst, uncertain = answers.worst(SHOWN), answers.least_certain(SHOWN)
     content = Content(
         name=folder.resolve().name,
@@ -86,9 +106,12 @@ def write_report(
         best=checkpoint.best,
         history=history,
         answers=answers,
-        explanations=explain(network, answers, {*worst, *uncertain}, device),
+        explanations=explain(network, answers, {*worst, *uncertain}, device, preprocessing),
         worst=worst,
         uncertain=uncertain,
+        split=split,
+        held_out=held_out,
+        trained=None if tested else _ask_about_training(network, pictures, device, preprocessing),
         suspects=suspects,
         thumbnails={path: shrink(path) for path in suspects.first(MOST_SUSPECTS)}
         if suspects
@@ -96,15 +119,14 @@ def write_report(
     )
 
     kept = most_confused(content.counts, MOST_LABELS)
-    made = {
-        "curves.png": figures.draw_curves(history, content.best.epoch),
-        "confusion.png": figures.draw_confusion(content.counts, checkpoint.labels, kept),
-        "reliability.png": figures.draw_reliability(
+    made = {"confusion.png": figures.draw_confusion(content.counts, checkpoint.labels, kept)}
+    if not tested:
+        made["curves.png"] = figures.draw_curves(history, content.best.epoch)
+        made["reliability.png"] = figures.draw_reliability(
             reliability(softmax(answers.logits), answers.truth),
             reliability(answers.probabilities, answers.truth),
             answers.calibration.temperature,
-        ),
-    }
+        )
     for name, title, indices in (
         ("mistakes.png", "Most confident mistakes", worst),
         ("uncertain.png", "Least certain answers", uncertain),
@@ -117,6 +139,8 @@ def write_report(
     if suspects:
         made[SUSPECTS] = to_csv(suspects, pictures.folder, marks).encode()
     made[REPORT] = render(content, made).encode()
+    if tested:
+        made = {name.replace(".", "-test."): data for name, data in made.items()}
     for name, data in made.items():  # the page last: where it is, its charts are
         try:
             write_atomically(folder / name, data)
@@ -124,7 +148,21 @@ def write_report(
             raise CheckpointError(
                 f"{folder / name} could not be written: {error.strerror}"
             ) from error
-    return folder / REPORT
+    return folder / (TEST_REPORT if tested else REPORT)
+
+
+def _ask_about_training(
+    network: nn.Module, pictures: Pictures, device: torch.device, preprocessing: Preprocessing
+) -> Proportion | None:
+    """Of some training pictures, read as validation pictures are, those that are recognised."""
+    generator = random.Random(0)  # noqa: S311 - nothing secret
+    drawn = generator.sample(pictures.train, min(MOST_TRAINING, len(pictures.train)))
+    try:
+        answers = answer(network, drawn, device, preprocessing, calibrated=False)
+    except DataError as error:
+        say(f"no training accuracy in the report: {error}")
+        return None
+    return Proportion(int((answers.labels == answers.truth).sum()), len(drawn))
 
 
 def try_report(
@@ -155,7 +193,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     # A pipe may never end.
     if path.exists() and not (path.is_file() and path.stat().st_size <= METRICS_BYTES):
         raise CheckpointError(f"{path} is no file of at most {METRICS_BYTES / 1e6:g} MB")
-    needed = {field.name for field in fields(Metrics)}
+    needed = {field.name for field in fields(Metrics) if field.default is MISSING}
     try:
         lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
         whole = lines and all(line.keys() >= needed for line in lines)

@@ -92,7 +92,7 @@ def content(labels: Sequence[str], each: int = 10) -> Content:
         history=history(3),
         answers=found,
         explanations={
-            index: Illustration(noise(160, 120, index), noise(160, 120, index + 1))
+            index: Illustration(*(noise(160, 120, index + more) for more in range(3)))
             for index in {*worst, *uncertain}
         },
         worst=worst,

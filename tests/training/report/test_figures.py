@@ -85,9 +85,7 @@ def test_reliability(each: int) -> None:
 def test_sheet_of_pictures(count: int) -> None:
     """As many pictures as there are, of any shape and caption, have their place; none is fine."""
     sizes = [(30, 40), (200, 10), (1, 50)]
-    explanations = [
-        Illustration(noise(*sizes[i % 3], i), noise(*sizes[i % 3], i)) for i in range(count)
-    ]
+    explanations = [Illustration(*[noise(*sizes[i % 3], i)] * 3) for i in range(count)]
 
     opened(
         draw_sheet("$ mistakes", explanations, [ODD[index % len(ODD) :] for index in range(count)])

@@ -71,6 +71,36 @@ def test_pictures_may_have_moved(
     assert asked == sorted(moved.glob("val/*/[01].jpg"))
 
 
+def test_a_page_about_test_pictures(
+    folder: Path, data: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    """`--split test` measures a folder of its own, names copies, and keeps what came of it."""
+    other = tmp_path / "other"
+    shutil.copytree(data / "val/circle", other / "test/circle")
+    shutil.copytree(data / "val/square", other / "test/wasp")
+    before = {path.name for path in folder.iterdir()}
+
+    assert main([str(folder), "--data", str(other), "--split", "test"]) == 0
+    out, err = capsys.readouterr()
+    assert out == f"{folder / 'report-test.html'}\n"
+    assert "no pictures of wasp are trained on" in err
+    assert "in test and in train or val, 2 time(s)" in err
+    made = {"report-test.html", "test.json"}
+    made |= {f"{name}-test.png" for name in ("confusion", "mistakes", "uncertain")}
+    assert {path.name for path in folder.iterdir()} == before | made
+    page = (folder / "report-test.html").read_text("utf-8")
+    assert "On test pictures" in page
+    assert "2 in all, so that it is flattering" in page
+    assert ("Calibration" in page, "On validation pictures" in page) == (False, False)
+
+
+def test_no_test_pictures_are_a_mistake(folder: Path, tmp_path: Path, capsys: Capture) -> None:
+    """Whoever asks for test pictures where there are none is told where they belong."""
+    assert main([str(folder), "--data", str(tmp_path), "--split", "test"]) == 1
+
+    assert f"{tmp_path / 'test'}/<label>/" in capsys.readouterr().err.splitlines()[-1]
+
+
 def test_other_pictures_are_refused(
     saved: Path, data: Path, tmp_path: Path, capsys: Capture
 ) -> None:

@@ -9,7 +9,7 @@ from torch import nn
 
 from antbee.calibration import calibrate
 from antbee.errors import DataError
-from antbee.images import read_array
+from antbee.images import IMAGENET, Preprocessing, read_array
 from antbee.training.checkpoint import load_checkpoint
 from antbee.training.data import Picture, Pictures
 from antbee.training.network import restore_model
@@ -25,12 +25,14 @@ def network(saved: Path) -> nn.Module:
     return restore_model(load_checkpoint(saved / "best.pt")).eval()
 
 
-def test_answers_are_validations(pictures: Pictures, network: nn.Module) -> None:
+@pytest.mark.parametrize("size", [224, 96])
+def test_answers_are_validations(pictures: Pictures, network: nn.Module, size: int) -> None:
     """Logits are those of the float32 network, on pictures as the server reads them."""
-    arrays = [read_array(picture.path.read_bytes()) for picture in pictures.val]
+    preprocessing = Preprocessing.of_size(size)
+    arrays = [read_array(picture.path.read_bytes(), preprocessing) for picture in pictures.val]
     with torch.inference_mode():
         expected = network(torch.from_numpy(np.stack(arrays))).numpy()
-    found = answer(network, pictures.val, CPU)
+    found = answer(network, pictures.val, CPU, preprocessing)
 
     assert found.logits.dtype == np.float32
     assert np.abs(found.logits - expected).max() < 1e-4
@@ -61,10 +63,10 @@ def test_worst_mistakes_come_first() -> None:
 
 def test_explained_pictures_are_small(pictures: Pictures, network: nn.Module) -> None:
     """A picture and its heat map have the same size, and the map differs from label to label."""
-    found = answer(network, pictures.val, CPU)
+    found = answer(network, pictures.val, CPU, IMAGENET)
     opposite = Answers(found.pictures, -found.logits)
-    (explained,) = explain(network, found, [2], CPU).values()
-    other = explain(network, opposite, [2], CPU)[2]
+    (explained,) = explain(network, found, [2], CPU, IMAGENET).values()
+    other = explain(network, opposite, [2], CPU, IMAGENET)[2]
 
     assert explained.picture.size == explained.heat_map.size
     assert max(explained.picture.size) <= THUMBNAIL
@@ -82,6 +84,6 @@ def test_pictures_that_went_away_are_named(
     gone = [Picture(tmp_path / "x.jpg", 0)]
 
     with pytest.raises(DataError, match=r"x\.jpg can no longer be read"):
-        answer(network, gone, CPU)
+        answer(network, gone, CPU, IMAGENET)
     with pytest.raises(DataError, match=r"x\.jpg can no longer be read"):
-        explain(network, Answers(gone, np.zeros((1, 2), np.float32)), [0], CPU)
+        explain(network, Answers(gone, np.zeros((1, 2), np.float32)), [0], CPU, IMAGENET)

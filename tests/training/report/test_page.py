@@ -8,12 +8,14 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from antbee.accuracy import HeldOut, Proportion
 from antbee.training.report import page
 from antbee.training.report.measure import Answers
-from antbee.training.report.page import Content, duration, embed_thumbnail, render
+from antbee.training.report.page import Content, by_recall, duration, embed_picture, render
 from antbee.training.suspects import Suspect, Suspects
 from tests.conftest import encode, noise
 from tests.training.report.drawn import content
@@ -116,14 +118,16 @@ def test_figures_are_those_of_the_answers() -> None:
 
 def test_the_confusion_is_text_too() -> None:
     """Labels of any script can be read beside their counts, whatever fonts the charts have."""
-    told = content(("ant", "\u8702"))
-    cells = "".join(f"<td>{count}</td>" for count in told.counts[1])
+    told = content(("ant", "\u8702"), each=30)
+    wrong, right = told.counts[1]
+    cells = f"<td>{wrong} ({wrong / 0.3:.0f} %)</td><td>{right} ({right / 0.3:.0f} %)</td>"
 
+    assert wrong
     assert f'<tr><th scope="row">\u8702</th>{cells}</tr>' in render(told, CHARTS)
 
 
 def test_every_shown_picture_has_its_facts() -> None:
-    """Each thumbnail has truth, answer, probability and file name, and its map beside it."""
+    """Each has truth, answer, probability and file name, its map beside it, and is there large."""
     told = content(("ant", "bee", "moth"))
     page = page_of(told)
     first = told.worst[0]
@@ -135,7 +139,7 @@ def test_every_shown_picture_has_its_facts() -> None:
     assert f"{truth} taken for {answer}, {sure:.1f} %" in page.text
     assert "/".join(told.answers.pictures[first].path.parts[-3:]) in page.text
     images = sum(name == "img" for name, _ in page.elements)
-    assert images == len(CHARTS) + 2 * (len(told.worst) + len(told.uncertain))
+    assert images == len(CHARTS) + 3 * (len(told.worst) + len(told.uncertain))
 
 
 def test_tables_have_headings() -> None:
@@ -148,7 +152,7 @@ def test_tables_have_headings() -> None:
 
 def test_thumbnails_are_embedded() -> None:
     """A picture is in the page itself, with its size."""
-    embedded = embed_thumbnail(noise(40, 30))
+    embedded = embed_picture(noise(40, 30))
     kind, _, data = embedded.address.partition("base64,")
 
     assert kind == "data:image/jpeg;"
@@ -175,6 +179,44 @@ def test_many_labels_are_listed() -> None:
 
     assert all(label in page.text for label in labels)
     assert "the 15 of 120 labels most often confused" in page.text
+
+
+def test_labels_come_by_their_recall() -> None:
+    """The worst first, those without pictures last; from the twenty-first on they are folded."""
+    rows = by_recall([("a", Proportion(2, 2)), ("b", Proportion(0, 0)), ("c", Proportion(1, 3))])
+    assert [row[:2] for row in rows] == [["c", "1 of 3"], ["a", "2 of 2"], ["b", "0 of 0"]]
+
+    page = page_of(content([f"species {number}" for number in range(40)], each=2))
+    assert "The other 20" in page.text
+
+
+@pytest.mark.parametrize(("count", "shown"), [(9, False), (10, True)])
+def test_many_labels_have_a_top_5(count: int, shown: bool) -> None:
+    """Where the five likeliest are not most of the labels, how often the true one is among them."""
+    told = content([f"species {number}" for number in range(count)], each=2)
+    best = np.argsort(-told.answers.logits, 1)[:, :5]
+    share = 100 * (best == told.answers.truth[:, None]).any(1).mean()
+    text = page_of(told).text
+
+    assert (f"top-5 accuracy\n{share:.1f} %\n" in text) is shown
+    assert f"by chance: one of {count} labels\n{100 / count:.1f} %\n" in text
+
+
+def test_validation_is_optimistic_and_test_is_not() -> None:
+    """Both figures stand above everything, with what each is worth."""
+    told = content(("ant", "bee"))
+    alone = page_of(replace(told, trained=Proportion(19, 20))).text
+    labels = {"ant": Proportion(7, 10), "bee": Proportion(1, 2)}
+    result = HeldOut("training", "c0de", "5ab", 0, labels)
+    both = page_of(replace(told, held_out=result)).text
+
+    assert "optimistic: the epoch was chosen on these pictures" in alone
+    assert "On test pictures" not in alone
+    assert "on 20 training pictures\n95.0 %\n" in alone
+    assert "8 of 12, " in both
+    assert "balanced accuracy\n60.0 %\n" in both
+    assert "copies" not in both
+    assert "ant\n7 of 10\n" in both
 
 
 def test_data_set_is_described() -> None:

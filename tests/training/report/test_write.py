@@ -1,5 +1,6 @@
 """A run's report, from its folder to its folder."""
 
+import json
 import os
 import shutil
 from dataclasses import replace
@@ -7,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from antbee.accuracy import HeldOut, Proportion
 from antbee.errors import CheckpointError, DataError
+from antbee.files import sha256_of
 from antbee.training.check import check_pictures
 from antbee.training.checkpoint import load_checkpoint, save_checkpoint
 from antbee.training.data import Copies, Picture, Pictures
@@ -23,14 +26,23 @@ MADE = {
 
 
 def test_report_is_in_the_runs_folder(folder: Path, pictures: Pictures) -> None:
-    """The page and its charts are written, and nothing else in the folder is touched."""
+    """The page and its charts are written, and nothing else in the folder is touched.
+
+    What was measured on test pictures is on the page, and how training pictures are recognised.
+    """
+    labels = {label: Proportion(4, 9) for label in pictures.labels}
+    tested = HeldOut("training", sha256_of(folder / "best.pt"), "5ab", 0, labels)
+    (folder / "test.json").write_text(json.dumps(tested.describe()))
     before = {path: path.read_bytes() for path in folder.iterdir()}
     path = write_report(folder, pictures)
 
     assert path == folder / "report.html"
     assert {one.name for one in folder.iterdir()} == MADE | {one.name for one in before}
     assert all(one.read_bytes() == contents for one, contents in before.items())
-    assert "20250131-235959-resnet18" in path.read_text("utf-8")
+    page = path.read_text("utf-8")
+    assert "20250131-235959-resnet18" in page
+    assert "8 of 18, " in page
+    assert "on 12 training pictures" in page
 
 
 def test_what_a_person_marked_stays(folder: Path, pictures: Pictures) -> None:
@@ -94,7 +106,7 @@ def test_labels_are_the_run_s_however_they_are_spelt(
     save_checkpoint(replace(state, labels=["A\u0308pfel", "Birnen"]), folder / "best.pt")
     moved = [replace(one, label=1 - one.label) for one in pictures.val[::-1]]
     asked: list[Picture] = []
-    monkeypatch.setattr(write, "answer", lambda _network, val, _device: asked.extend(val))
+    monkeypatch.setattr(write, "answer", lambda _network, val, *_: asked.extend(val))
 
     with pytest.raises(AttributeError):  # nothing is answered
         write_report(folder, replace(pictures, labels=["Birnen", "\xc4pfel"], val=moved))

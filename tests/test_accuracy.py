@@ -1,17 +1,21 @@
 """Counts, shares and their intervals."""
 
+import json
 import math
 
 import numpy as np
 import pytest
 
-from antbee.training.report.numbers import (
+from antbee.accuracy import (
+    HeldOut,
     Proportion,
+    balanced_accuracy,
     confusion,
     frequent_mistakes,
     most_confused,
     precision,
     recall,
+    within,
 )
 
 COUNTS = np.array([[5, 0, 1, 0], [0, 4, 0, 0], [3, 0, 2, 2], [0, 0, 0, 0]])
@@ -65,3 +69,34 @@ def test_frequent_mistakes_come_first() -> None:
     assert frequent_mistakes(COUNTS, 2) == [(2, 0, 3), (2, 3, 2)]
     assert frequent_mistakes(COUNTS, 99) == [(2, 0, 3), (2, 3, 2), (0, 2, 1)]
     assert frequent_mistakes(np.diag([3, 4]), 9) == []
+
+
+def test_a_small_label_counts_as_a_large_one() -> None:
+    """Balanced accuracy is the mean of the recalls, and labels without pictures have none."""
+    recalls = [Proportion(90, 100), Proportion(1, 2), Proportion(0, 0)]
+
+    assert balanced_accuracy(recalls) == pytest.approx(0.7)
+    assert math.isnan(balanced_accuracy([Proportion(0, 0)]))
+
+
+def test_the_true_label_may_be_among_a_few() -> None:
+    """An answer within the most probable ones counts; equal logits are as probable."""
+    logits = np.array([[3, 2, 1], [1, 2, 3], [1, 1, 1]], np.float32)
+
+    assert within(logits, np.array([1, 0, 2]), 2) == Proportion(2, 3)
+    assert within(logits, np.array([1, 0, 2]), 1) == Proportion(1, 3)
+
+
+def test_what_was_held_out_is_json() -> None:
+    """What is written is read again; what cannot be true is refused."""
+    result = HeldOut(
+        "int8", "c0de", "5ab", None, {"ant": Proportion(3, 4), "bee": Proportion(1, 4)}
+    )
+    content = json.loads(json.dumps(result.describe()))
+
+    assert HeldOut.from_json(content) == result
+    assert (content["accuracy"], content["balanced_accuracy"]) == (0.5, 0.5)
+    assert content["interval"] == list(Proportion(4, 8).interval)
+    content["labels"]["ant"]["correct"] = 5
+    with pytest.raises(ValueError, match="more pictures are right"):
+        HeldOut.from_json(content)

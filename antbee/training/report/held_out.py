@@ -1,0 +1,102 @@
+"""The best network on the test pictures, measured once a run and kept in `test.json`.
+
+The epoch is the best one on the validation pictures, which makes their accuracy too good to be
+true. Nothing was chosen by the test pictures. What was measured stays: it is of one network and of
+one set of pictures, whose checksums stand beside it, and is measured again only where either is
+another.
+"""
+
+import json
+import shlex
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import torch
+
+from antbee.accuracy import HeldOut, confusion, describe_accuracy, recall
+from antbee.command import say
+from antbee.errors import AntBeeError, CheckpointError
+from antbee.files import sha256_of, write_atomically
+from antbee.images import Preprocessing
+from antbee.training.checkpoint import Checkpoint, load_checkpoint
+from antbee.training.data import Pictures
+from antbee.training.device import choose_device
+from antbee.training.folder import BEST
+from antbee.training.network import restore_model
+from antbee.training.report.measure import Answers, answer
+
+RESULT: Final = "test.json"
+RESULT_BYTES: Final = 10_000_000
+"""In which a label takes some 80; what is longer is no result."""
+
+
+def read_result(checkpoint: Path) -> HeldOut | None:
+    """What was measured with the network in a checkpoint's file; None if nothing was.
+
+    What is damaged, or of another network, counts as nothing: it can be measured again.
+    """
+    path = checkpoint.with_name(RESULT)
+    with suppress(OSError, ValueError, AttributeError, KeyError, TypeError):
+        if path.is_file() and path.stat().st_size <= RESULT_BYTES:
+            result = HeldOut.from_json(json.loads(path.read_text("utf-8")))
+            if result.checkpoint == sha256_of(checkpoint):
+                return result
+    return None
+
+
+def write_result(
+    folder: Path, checkpoint: Checkpoint, answers: Answers, pictures: Pictures
+) -> HeldOut:
+    """Keep what the best network of a run's folder answers to the test pictures, and say it.
+
+    Raises:
+        CheckpointError: the disk is full or cannot be written to.
+    """
+    counts = confusion(answers.truth, answers.labels, len(checkpoint.labels))
+    tested = pictures.provenance["test"]
+    result = HeldOut(
+        measured="training",
+        checkpoint=sha256_of(folder / BEST),
+        sha256=tested["sha256"],
+        copies=tested["copies"],
+        labels={label: recall(counts, index) for index, label in enumerate(checkpoint.labels)},
+    )
+    try:
+        text = json.dumps(result.describe(), indent=2) + "\n"
+        write_atomically(folder / RESULT, text.encode())
+    except OSError as error:
+        raise CheckpointError(
+            f"{folder / RESULT} could not be written: {error.strerror}"
+        ) from error
+    say(f"test: {describe_accuracy(result.right)}")
+    return result
+
+
+def try_test(folder: Path, pictures: Pictures, device: torch.device | None = None) -> None:
+    """Measure the best network on the test pictures at the end of a run, which no failure may lose.
+
+    A run that goes on when all its epochs are done is measured if it was interrupted before that.
+
+    Args:
+        folder: of the run: `best.pt` is read, and `RESULT` written.
+        pictures: `test` is used; if there is none, nothing is done.
+        device: where the network runs; None for the first that is there.
+    """
+    if not pictures.test:
+        return
+    try:
+        done = read_result(folder / BEST)
+        if done and done.sha256 == pictures.provenance["test"]["sha256"]:
+            say(f"test, measured before: {describe_accuracy(done.right)}")
+            return
+        checkpoint = load_checkpoint(folder / BEST)
+        own = pictures.respelt(checkpoint.labels)
+        device = device or choose_device("auto")
+        network = restore_model(checkpoint).to(device).eval()
+        preprocessing = Preprocessing.of_size(checkpoint.arguments["size"])
+        write_result(folder, checkpoint, answer(network, own.test, device, preprocessing), own)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the run is worth more
+        again = f"python -m antbee.training.report {shlex.quote(str(folder))} --split test"
+        what = str(error) if isinstance(error, AntBeeError) else repr(error)
+        say(f"not tested: {what}; to try again: {again}")
