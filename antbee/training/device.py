@@ -63,7 +63,8 @@ def choose_precision(device: torch.device) -> str:
     each time, busy or not, and runs are repeatable.
     """
     if device.type == "cuda":
-        faster = torch.cuda.is_bf16_supported(including_emulation=False)
+        with torch.cuda.device(device):  # the question is about the one in use
+            faster = torch.cuda.is_bf16_supported(including_emulation=False)
     elif device.type == "cpu" and any(map(torch.cpu.get_capabilities().get, _BFLOAT16)):
         exact, rounded = time_precisions()
         faster = exact > CLEARLY * rounded
