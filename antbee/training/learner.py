@@ -58,8 +58,9 @@ class Learner:
     rate that warms up linearly over the first tenth of the steps (Goyal et al. 2017,
     arXiv:1706.02677) and falls along half a cosine to nothing (Loshchilov and Hutter 2016,
     arXiv:1608.03983), and cross-entropy with labels smoothed by 0.1 (Szegedy et al. 2015,
-    arXiv:1512.00567). In bfloat16, weights and sums stay float32 and validation is all float32
-    (Kalamkar et al. 2019, arXiv:1905.12322): what is validated is what is served.
+    arXiv:1512.00567), each picture's times its label's weight where there are any. In bfloat16,
+    weights and sums stay float32 and validation is all float32 (Kalamkar et al. 2019,
+    arXiv:1905.12322): what is validated is what is served.
 
     Several processes each take their part of every batch, and step by the mean of their gradients.
     The running statistics of batch norms are the main process's, which are the ones that are saved:
