@@ -22,12 +22,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from antbee.artifact import INT8, POOLED, read_model
+from antbee.artifact import POOLED, read_model
 from antbee.command import progress_bar, say, table
 from antbee.errors import ImageError
 from antbee.images import IMAGENET, configure_pillow, read_array, read_picture
 from antbee.packing.bank import read_bank
-from antbee.predictor import Predictor, load_predictor
+from antbee.predictor import RUNTIMES, Predictor, load_predictor
 from antbee.typicality import UNKNOWN_BELOW, Scores, Vectors, cross_scores, fit, typicality
 
 INSECTS: Final = ("n02165105", "n02281787")
@@ -53,6 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--model", type=Path, required=True, help="a packed model's folder")
     add("--others", type=Path, required=True, help="photographs of other things")
     add("--data", type=Path, help="pictures of labels, in train/ and val/")
+    add("--runtimes", nargs="+", choices=RUNTIMES, default=["onnx", "int8"])
     options = parser.parse_args(argv)
     configure_pillow()
     model = read_model(options.model)
@@ -62,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     paths = sorted(options.others.rglob("*.jpg"))
     numbers = np.array([path.name.partition("_")[0] for path in paths])
     result: dict[str, Any] = {}
-    for runtime in ("onnx", *(["int8"] if INT8 in model.files else [])):
+    for runtime in options.runtimes:
         predictor = load_predictor(model, runtime)
         others = pool(predictor, map(read_picture, paths), len(paths))
         if options.data:
@@ -159,17 +160,19 @@ def judged(known: Scores, others: Scores) -> tuple[float, float, float]:
 def promise(
     train: Vectors, val: Vectors, others: Vectors, drawn_bank: Vectors
 ) -> dict[str, list[float]]:
-    """Refused true pictures: the mean, 5th and 95th hundredth of `SPLITS` halves, one the judge.
+    """Say how many true pictures are refused, in per cent, by other true pictures.
 
-    And the share of the validation pictures that is refused by cross-fitted training pictures.
+    Returns:
+        `split`: of a third of the validation pictures by the rest, the mean and the 5th and 95th
+        hundredth over `SPLITS` such divisions; `by_training`: of all by cross-fitted training ones.
     """
     scores = fit(train, others, drawn_bank).scores(val)
     generator = np.random.default_rng(0)
     shares = []
     for _ in range(SPLITS):
         mixed = generator.permutation(scores)
-        reference = np.sort(mixed[: len(mixed) // 2]).tolist()
-        new = mixed[len(mixed) // 2 :].tolist()
+        third = len(mixed) // 3
+        reference, new = np.sort(mixed[third:]).tolist(), mixed[:third].tolist()
         shares.append(100 * np.mean([typicality(one, reference) <= UNKNOWN_BELOW for one in new]))
     crossed = np.sort(cross_scores(train, others, drawn_bank)).tolist()
     by_training = np.mean([typicality(one, crossed) <= UNKNOWN_BELOW for one in scores.tolist()])

@@ -22,13 +22,15 @@ def write_card(model: PackedModel, name: str) -> str:
     )
     environment.filters["cell"] = lambda text: printable(text).replace("|", "\\|")
     data = model.provenance.get("data", {})
+    arguments = model.provenance.get("arguments", {})
     rows = [row for row in model.gate.get("rows", ()) if row["runtime"] == model.runtime]
     measured = rows and model.calibration.pictures
     test = model.metrics.get("test")
     return environment.get_template(TEMPLATE).render(
         name=name,
         model=model,
-        weights=model.provenance.get("arguments", {}).get("weights", "unknown weights"),
+        weights=arguments.get("weights", "unknown weights"),
+        balance=arguments.get("balance", False),
         counts=data.get("pictures"),
         source=data.get("source"),
         accuracy=Proportion(rows[0]["correct"], rows[0]["pictures"]) if measured else None,

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, expect
 
 from antbee.calibration import reliability, softmax
 from antbee.training.report.figures import draw_confusion, draw_curves, draw_reliability
@@ -30,13 +30,21 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("view", VIEWS)
 def test_report_is_whole_and_alone(browser: Browser, report: Path, view: str) -> None:
-    """On any screen every picture is there, nothing else is asked for, and nothing sticks out."""
+    """On any screen every picture is there, nothing else is asked for, nothing sticks out.
+
+    A click on a picture opens it large, without a script.
+    """
     with watched(browser, report.as_uri(), view) as page:
         page.goto(report.as_uri())
         page.wait_for_function("[...document.images].every((image) => image.complete)")
         widths = page.evaluate("[...document.images].map((image) => image.naturalWidth)")
         screen, content_width = page.evaluate("[innerWidth, document.documentElement.scrollWidth]")
         styled = page.evaluate("getComputedStyle(document.querySelector('main')).display")
+        page.get_by_label("open the picture large").first.click()
+        large = page.locator("[popover]:popover-open")
+        expect(large.get_by_role("img")).to_be_visible()
+        large.get_by_role("button", name="Close").click()
+        expect(large).to_have_count(0)
 
     assert len(widths) > 20
     assert min(widths) > 0

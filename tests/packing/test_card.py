@@ -23,7 +23,7 @@ def test_card_tells_what_was_measured() -> None:
         provenance={
             "data": {"pictures": {"train": {"ant": 3}, "val": {"ant": 1, "b|e\x1be": 2}},
                      "source": "https://pictures.example", "sha256": "5ab"},
-            "arguments": {"weights": "imagenet"},
+            "arguments": {"weights": "imagenet", "balance": True},
         },
     )  # fmt: skip
     card = write_card(model, "insects:v1")
@@ -41,6 +41,7 @@ def test_card_tells_what_was_measured() -> None:
     assert "no longer those of the run: val/a\\|nt (1 pictures then, 2 now).\n" in card
     assert "| val_top1 | 0.5 |" in card
     assert "Temperature 1.200: expected calibration error 10.0% before" in card
+    assert "with its labels weighed alike" in card
     assert "To be filled in" in card
 
 

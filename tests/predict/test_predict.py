@@ -10,11 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from antbee.artifact import INDEX, PackedModel, read_model, write_model
 from antbee.calibration import Calibration
 from antbee.images import decode_image, to_array
 from antbee.predictor import Prediction, load_predictor, to_prediction
+from antbee.serving.api import prediction_content
 from tests.conftest import LABELS, encode, noise
 from tests.predict.command import ORDER, Capture, run
 
@@ -66,9 +68,27 @@ def test_json_lines(packed: PackedModel, pictures: Path, tmp_path: Path, capsys:
     assert run(packed, pictures, "--jsonl", lines) == 0
     assert capsys.readouterr().out == ""
     for name, line in zip(ORDER, lines.read_text().splitlines(), strict=True):
-        prediction = dataclasses.asdict(expected(packed, pictures / name))
+        prediction = prediction_content(expected(packed, pictures / name), "x")
         model = str(packed.folder)
         assert json.loads(line) == {"path": str(pictures / name), **prediction, "model": model}
+
+
+def test_strangers_are_told(telling: PackedModel, tmp_path: Path, capsys: Capture) -> None:
+    """A model that can tell says in the table and in both files which pictures are of no label."""
+    (tmp_path / "a.jpg").write_bytes(encode(noise(320, 240)))
+    (tmp_path / "b.png").write_bytes(encode(Image.new("RGB", (320, 240), "white"), "PNG"))
+    rows, lines = tmp_path / "answers.csv", tmp_path / "answers.jsonl"
+    run(telling, tmp_path)
+    head, *table = capsys.readouterr().out.splitlines()
+    run(telling, tmp_path, "--csv", rows, "--jsonl", lines)
+    found = [json.loads(line) for line in lines.read_text().splitlines()]
+    read = list(csv.DictReader(rows.read_text().splitlines()))
+
+    assert head.split() == ["probability", "label", "known", "picture"]
+    assert [line.split()[2] for line in table] == ["yes", "no"]
+    assert [one["known"] for one in found] == [True, False]
+    assert [one["known"] for one in read] == ["true", "false"]
+    assert [float(one["typicality"]) for one in read] == [one["typicality"] for one in found]
 
 
 def test_csv(packed: PackedModel, pictures: Path, capsys: Capture) -> None:

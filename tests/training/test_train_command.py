@@ -28,7 +28,8 @@ def test_the_folder_of_a_run_has_all_that_is_promised(finished: Path) -> None:
     """A finished run has its checkpoints with checksums, metrics and report, and nothing else."""
     assert sorted(path.name for path in finished.iterdir()) == [
         "best.pt", "best.pt.sha256", "confusion.png", "curves.png", "last.pt", "last.pt.sha256",
-        "metrics.jsonl", "mistakes.png", "reliability.png", "report.html", "uncertain.png",
+        "metrics.jsonl", "mistakes.png", "reliability.png", "report.html", "suspects.csv",
+        "uncertain.png",
     ]  # fmt: skip
 
 

@@ -75,15 +75,12 @@ def test_without_test_pictures_nothing_is_done(folder: Path, pictures: Pictures)
     assert not (folder / "test.json").exists()
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"checkpoint": 1}', "\xff"])
-def test_what_is_damaged_or_another_s_counts_as_nothing(folder: Path, text: str) -> None:
+def test_what_is_damaged_or_another_s_counts_as_nothing(folder: Path) -> None:
     """Neither a broken file nor the result of an earlier network is taken for this one's."""
-    (folder / "test.json").write_text(text, "latin-1")
-    assert read_result(folder / "best.pt") is None
-
-    result = HeldOut("training", "another", "5ab", 0, {})
-    (folder / "test.json").write_text(json.dumps(result.describe()))
-    assert read_result(folder / "best.pt") is None
+    another = json.dumps(HeldOut("training", "another", "5ab", 0, {}).describe())
+    for text in ("", "[]", '{"checkpoint": 1}', "\xff", another):
+        (folder / "test.json").write_text(text, "latin-1")
+        assert read_result(folder / "best.pt") is None
 
 
 def test_a_failure_loses_no_run(
