@@ -18,8 +18,10 @@ from antbee.pictures.get import SPLITS
 from antbee.training.copies import find_copies, thumbnail
 from antbee.training.data import (
     OTHERS,
+    TEST,
     Picture,
     Pictures,
+    Split,
     describe_origin,
     describe_test,
     divide,
@@ -96,7 +98,13 @@ def check_pictures(folder: Path, val_fraction: float | None = None, seed: int = 
     unreadable = [name_in(folder, path) for path in faults if examined[path].is_picture]
     labels = found["train"].labels
     known = {sums[one.path]: name_in(folder, one.path) for one in (*train, *val)}
-    test, tested = check_test(folder, labels, known)
+    test, tested, seen = check_test(folder, labels, known)
+    examined |= seen
+    copies = find_copies(
+        used | {TEST: Split(labels, test, folder / TEST)},
+        {path: one.sha256 for path, one in examined.items()},
+        {path: one.thumbnail for path, one in examined.items()},
+    )
     return Pictures(
         labels=labels,
         train=train,
@@ -108,13 +116,13 @@ def check_pictures(folder: Path, val_fraction: float | None = None, seed: int = 
         left_out=by_label,
         test=test,
         folder=folder,
-        copies=find_copies(used, sums, {path: one.thumbnail for path, one in examined.items()}),
+        copies=copies,
     )
 
 
 def check_test(
     folder: Path, labels: Sequence[str], known: Mapping[str, str]
-) -> tuple[list[Picture], dict[str, Any]]:
+) -> tuple[list[Picture], dict[str, Any], dict[Path, Examined]]:
     """Read every picture of `folder/test/<label>/*` once; say what is not used, and why.
 
     Args:
@@ -123,11 +131,12 @@ def check_test(
         known: names, by SHA-256, of what is trained and validated on.
 
     Returns:
-        What can be read, and its `antbee.training.data.describe_test`; nothing if there is nothing.
+        What can be read, its `antbee.training.data.describe_test`, and what was seen of each file;
+        nothing if there is nothing.
     """
     found = find_test(folder, labels)
     if found is None:
-        return [], {}
+        return [], {}, {}
     examined = read_files("reading test", examine, [one.path for one in found.pictures])
     faults = {path: one.fault for path, one in examined.items() if one.fault is not None}
     left_out = dict(found.faults) | faults
@@ -137,9 +146,9 @@ def check_test(
     test = found.only(sums)
     if not test.pictures:
         say(f"{test.root} holds no picture of these labels that can be read: nothing is tested")
-        return [], {}
+        return [], {}, {}
     say(f"{len(test.pictures)} pictures in {test.root}: nothing is learned or chosen by them")
-    return test.pictures, describe_test(test, sums, known)
+    return test.pictures, describe_test(test, sums, known), examined
 
 
 def examine(path: Path) -> Examined:

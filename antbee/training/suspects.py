@@ -24,7 +24,7 @@ from antbee.results import disarm
 from antbee.training.check import examine
 from antbee.training.checkpoint import Checkpoint
 from antbee.training.copies import find_copies
-from antbee.training.data import Copies, Pictures, Split, read_files
+from antbee.training.data import TEST, Copies, Pictures, Split, read_files
 from antbee.training.features import Features
 from antbee.training.learner import Learner
 from antbee.training.network import restore_model
@@ -91,20 +91,26 @@ def find_suspects(
     """
     copies = pictures.copies
     if copies is None:
-        used = {"train": pictures.train, "val": pictures.val}
-        splits = {
-            name: Split(pictures.labels, mine, pictures.folder) for name, mine in used.items()
+        used = {
+            name: Split(pictures.labels, mine, pictures.folder)
+            for name, mine in (
+                ("train", pictures.train),
+                ("val", pictures.val),
+                (TEST, pictures.test),
+            )
         }
-        found = read_files(
-            "comparing", examine, [one.path for mine in used.values() for one in mine]
-        )
-        for path, one in found.items():
-            if one.fault is not None:
-                raise DataError(f"{path} can no longer be read: {one.fault}")
+        files = [one.path for split in used.values() for one in split.pictures]
+        seen = read_files("comparing", examine, files)
+        faults = {path: one.fault for path, one in seen.items() if one.fault is not None}
+        used[TEST] = used[TEST].only(seen.keys() - faults.keys())  # nobody has checked these
+        for split in used.values():
+            for one in split.pictures:
+                if one.path in faults:
+                    raise DataError(f"{one.path} can no longer be read: {faults[one.path]}")
         copies = find_copies(
-            splits,
-            {path: one.sha256 for path, one in found.items()},
-            {path: one.thumbnail for path, one in found.items()},
+            used,
+            {path: one.sha256 for path, one in seen.items()},
+            {path: one.thumbnail for path, one in seen.items()},
         )
     if checkpoint.arguments["freeze"] == "none":
         reason = (

@@ -17,7 +17,7 @@ from antbee.errors import DataError
 from antbee.images import configure_pillow
 from antbee.training.check import check_test, list_copies
 from antbee.training.checkpoint import Checkpoint, load_checkpoint
-from antbee.training.data import TEST, Pictures, Split, find_splits, hash_files, name_in
+from antbee.training.data import TEST, Pictures, Split, find_splits, find_test, hash_files, name_in
 from antbee.training.folder import BEST
 from antbee.training.report.write import write_report
 
@@ -56,7 +56,10 @@ def report(folder: Path, data: Path | None) -> int:
             f"{printable(data)} has {len(val)} validation pictures, and the run had "
             f"{recorded}: name the folder that it was trained on with --data"
         )
-    pictures = Pictures(splits["val"].labels, train, val, provenance, folder=data)
+    labels = splits["val"].labels
+    found = find_test(data, labels)
+    test = found.pictures if found else []
+    pictures = Pictures(labels, train, val, provenance, test=test, folder=data)
     print(write_report(folder, pictures), flush=True)
     return DONE
 
@@ -78,7 +81,7 @@ def report_test(folder: Path, data: Path | None) -> int:
     else:
         used = [one.path for split in splits.values() for one in split.pictures]
         known = {sha256: name_in(own, path) for path, sha256 in hash_files(used).items()}
-    test, tested = check_test(data, checkpoint.labels, known)
+    test, tested, _ = check_test(data, checkpoint.labels, known)
     if not test:
         raise DataError(
             f"there are no pictures in {printable(data / TEST)}/<label>/ to measure on: "
