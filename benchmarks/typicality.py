@@ -4,8 +4,9 @@
 
 `--others` holds photographs of other things, one of each kind, their names beginning with WordNet's
 numbers as in ImageNet. Half of them, by kind, make the bank and the other half is told; twice, with
-the halves exchanged, and twice again with other halves. What is drawn here is drawn otherwise than
-what the bank has. Without `--data`, four kinds of the photographs' own animals are the labels.
+the halves exchanged, and twice again with other halves. Insects, or other animals, are counted for
+themselves. What is drawn here is drawn otherwise than what the bank has. Without `--data`, four
+kinds of the photographs' own animals are the labels.
 
 Prints a table, then one JSON line, in per cent: the area under the ROC curve (AUROC), other things
 that are taken for known where 95 % of the true pictures are (FPR95), and what is refused.
@@ -32,6 +33,8 @@ from antbee.typicality import UNKNOWN_BELOW, Scores, Vectors, cross_scores, fit,
 
 INSECTS: Final = ("n02165105", "n02281787")
 """From tiger beetle to lycaenid: what looks like ants and bees."""
+ALL_ANIMALS: Final = ("n01440764", "n02655020")
+"""From tench to puffer: what looks like animals."""
 ANIMALS: Final = {
     "dog": ("n02085620", "n02113978"),
     "bird": ("n01514668", "n01622779"),
@@ -68,11 +71,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         others = pool(predictor, map(read_picture, paths), len(paths))
         if options.data:
             train, val = (of_folder(predictor, options.data / one) for one in ("train", "val"))
-            free = np.ones(len(others), bool)
+            free, alike = np.ones(len(others), bool), INSECTS
         else:
             mine = np.any([between(numbers, *ends) for ends in ANIMALS.values()], 0)
-            train, val, free = others[mine][::2], others[mine][1::2], ~mine
-        near = between(numbers[free], *INSECTS)
+            train, val = others[mine][::2], others[mine][1::2]
+            free, alike = ~mine, ALL_ANIMALS
+        near = between(numbers[free], *alike)
         drawn = {
             kind.__name__: pool(predictor, draw(kind), DRAWN)
             for kind in (noise, colours, page, shapes)
@@ -133,7 +137,11 @@ def tell(
     for half in halves(len(others), 2):
         boundary = fit(train, others[half], drawn_bank)
         known = boundary.scores(val)
-        groups = {"photographs": others[~half & ~near], "insects": others[~half & near], **drawn}
+        groups = {
+            "photographs": others[~half & ~near],
+            "look-alikes": others[~half & near],
+            **drawn,
+        }
         for name, vectors in groups.items():
             found.setdefault(name, []).append(judged(known, boundary.scores(vectors)))
     return {name: np.mean(rows, 0).tolist() for name, rows in found.items()}

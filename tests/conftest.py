@@ -20,6 +20,7 @@ from PIL import Image
 
 from antbee.artifact import (
     HEAD,
+    INDEX,
     INT8,
     ONNX,
     POOLED,
@@ -107,8 +108,9 @@ def packed_int8(packed: PackedModel, tmp_path_factory: pytest.TempPathFactory) -
 @pytest.fixture(scope="session")
 def telling(packed: PackedModel, tmp_path_factory: pytest.TempPathFactory) -> PackedModel:
     """Let a copy of the packed model tell: what is brighter than `noise` is of no label."""
-    folder = tmp_path_factory.mktemp("telling")
-    shutil.copytree(packed.folder, folder, dirs_exist_ok=True)
+    folder = tmp_path_factory.mktemp("telling") / "model"
+    shutil.copytree(packed.folder, folder, copy_function=os.link)
+    (folder / INDEX).unlink()  # a link; what is written below is the copy's own
     arrays = [read_array(encode(noise(320, 240, seed)), IMAGENET) for seed in range(FEWEST)]
     white = read_array(encode(Image.new("RGB", (320, 240), "white")), IMAGENET)
     (inside,) = load_predictor(packed).outputs(np.stack(arrays), (POOLED,))
