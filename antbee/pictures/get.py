@@ -2,8 +2,8 @@
 
 `get_data.sh` calls this, and knows the official archive's address, checksum and labels. Wanted are
 the regular files in and below `train/<label>/` and `val/<label>/`, which may be called `valid` or
-`validation`, at the top of the zip or in one folder; the rest is left in it. The standard library
-only: it runs before anything is installed.
+`validation`, and `test/<label>/`, if there is one, at the top of the zip or in one folder; the rest
+is left in it. The standard library only: it runs before anything is installed.
 """
 
 import argparse
@@ -54,7 +54,7 @@ _OTHERWISE: Final = "try again, give a copy as DATA_URL=FILE.zip, or draw pictur
 
 _OUTSIDE: Final = re.compile(r"(^|/)\.\.(/|$)|^/|^[A-Za-z]:")
 _HIDDEN: Final = re.compile(r"(^|/)\.|^__MACOSX/")
-_PICTURE: Final = re.compile(rf"(?:([^/]+)/)?(train|{'|'.join(VAL)})/([^/]+)/(.+)")
+_PICTURE: Final = re.compile(rf"(?:([^/]+)/)?(train|{'|'.join(VAL)}|test)/([^/]+)/(.+)")
 
 # zipfile raises all of these for a file that is not what it should be.
 _DAMAGED: Final = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError)
@@ -355,7 +355,7 @@ def check_label(name: str) -> str:
 
 def report(folder: Path) -> None:
     """Say how many files each label has, in and below its folder, a line for each split."""
-    for split in SPLITS:
+    for split in filter(lambda name: (folder / name).is_dir(), (*SPLITS, "test")):
         counts = {
             label.name: sum(path.is_file() for path in label.rglob("*"))
             for label in sorted((folder / split).iterdir())
@@ -424,7 +424,7 @@ def _locate_pictures(
     if len(tops) > 1:
         sets = " and ".join(posixpath.join(top, "train") for top in sorted(tops)[:2])
         raise DataError(f"it holds more than one set of pictures, {sets}: leave one")
-    if {place.parts[0] for place, _ in chosen} != set(SPLITS):
+    if not {place.parts[0] for place, _ in chosen} >= set(SPLITS):
         raise DataError(
             "it lacks pictures at train/<label>/ or val/<label>/, at the top or in one folder: "
             "zip them in that order"
