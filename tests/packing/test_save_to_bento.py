@@ -246,7 +246,7 @@ def store(packed: PackedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     The export, which takes seconds, is the packed model's: the checkpoint holds its network.
     """
 
-    def copy(_network: object, path: Path, _side: int) -> None:
+    def copy(_network: object, path: Path, _side: int, _pooled: str | None) -> None:
         shutil.copyfile(packed.folder / ONNX, path)
 
     store = Store(tmp_path / "models")
