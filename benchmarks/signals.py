@@ -4,7 +4,7 @@
 
 Each goes to a process of its own, which must end with 130 and say `interrupted`, beside its usual
 lines of progress. `bentoml serve` must end as BentoML does, with all its processes and without a
-word beside its log. `started` counts those whose interpreter, or whose BentoML, had not come to a
+word beside its log, but for a worker's `interrupted` where it was still importing. `started` counts those whose interpreter, or whose BentoML, had not come to a
 line of ours; `over` those that had ended before. Prints a table, then one JSON line; the exit code
 is 1 if any ended otherwise.
 """
@@ -104,7 +104,7 @@ def judge(name: str, moment: float, code: int, lines: Sequence[str], usual: Coll
     )
     if killed and (moment < UNBORN or name == "serve") and not any(map(OURS.search, lines)):
         return "started"
-    return said or ("stopped" if name == "serve" else "")
+    return "stopped" if name == "serve" and said in ("", "interrupted") else said
 
 
 def interrupt(
