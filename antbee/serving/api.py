@@ -8,7 +8,7 @@ import io
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Final, NotRequired, TypeVar
+from typing import Final, NotRequired, TypeVar, cast
 from urllib.parse import quote
 
 from starlette.requests import ClientDisconnect, Request
@@ -230,15 +230,8 @@ class Api:
 
 def prediction_content(prediction: Prediction, model: str) -> Answer:
     """Shape a prediction as clients read it, saying which model made it (`name:version`)."""
-    answer: Answer = {
-        "label": prediction.label,
-        "probability": prediction.probability,
-        "probabilities": prediction.probabilities,
-        "model": model,
-    }
-    if prediction.known is not None and prediction.typicality is not None:
-        answer["known"], answer["typicality"] = prediction.known, prediction.typicality
-    return answer
+    told = {key: value for key, value in vars(prediction).items() if value is not None}
+    return cast("Answer", told | {"model": model})
 
 
 def csv_content(
