@@ -4,9 +4,9 @@
 
 Each goes to a process of its own, which must end with 130 and say `interrupted`, beside its usual
 lines of progress. `bentoml serve` must end as BentoML does, with all its processes and without a
-word beside its log, but for a worker's `interrupted` where it was still importing. `started` counts those whose interpreter, or whose BentoML, had not come to a
-line of ours; `over` those that had ended before. Prints a table, then one JSON line; the exit code
-is 1 if any ended otherwise.
+word beside its log, but for a worker's `interrupted` where it was still importing. `started` counts
+those whose interpreter, or whose BentoML, had not come to a line of ours; `over` those that had
+ended before. Prints a table, then one JSON line; the exit code is 1 if any ended otherwise.
 """
 
 import argparse
