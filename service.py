@@ -29,7 +29,7 @@ with ended_by_signals():
     from antbee.predictor import check_runtime
     from antbee.serving import assets, bento_io
     from antbee.serving.api import Answer, Api
-    from antbee.serving.app import create_app
+    from antbee.serving.app import api_routes, create_app
     from antbee.serving.bento_io import Answers, Picture
     from antbee.serving.observe import Metrics, log_to_stderr
     from antbee.serving.openapi import describe
@@ -86,7 +86,7 @@ class App(bentoml.Service[Any]):
         self.inject_config()
         self.inner.check()
         end_with_parent()
-        routes = bento_io.routes(self)
+        routes = bento_io.routes(self, api_routes(settings))
         metrics.tracer = bento_io.tracer()
         theirs: Starlette = super().to_asgi(is_main)
         if not is_main:
@@ -167,7 +167,7 @@ class AntBeeClassifier:
             load_judge(model, check_runtime(model, settings.runtime))
             load_head(model)
             for service in App.made:
-                bento_io.routes(service)
+                bento_io.routes(service, api_routes(settings))
             bento_io.tracer()
 
     @bentoml.on_deployment

@@ -27,6 +27,7 @@ STATUS: Final = {
     "download_failed": 400,
     "unauthorized": 401,
     "not_found": 404,
+    "unknown_id": 404,
     "not_explainable": 404,
     "method_not_allowed": 405,
     "body_too_large": 413,

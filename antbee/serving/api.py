@@ -29,6 +29,7 @@ from antbee.serving.body import (
     read_pictures,
 )
 from antbee.serving.classifier import Classifier
+from antbee.serving.feedback import Feedback
 from antbee.serving.observe import Metrics
 from antbee.serving.pool import Abandoned, Check, Pool, Ticket, Uploads
 from antbee.serving.settings import Settings
@@ -77,6 +78,7 @@ class Api:
 
     Attributes:
         classifier: what the threads run.
+        feedback: takes what people say of answers, where the settings have it.
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class Api:
         fetch: Fetch | None = None,
     ) -> None:
         self.classifier = Classifier(model, tag, settings, metrics)
+        self.feedback = Feedback(model.labels, tag, metrics) if settings.feedback else None
         self._settings = settings
         self._metrics = metrics
         self._fetch = fetch
@@ -96,7 +99,18 @@ class Api:
 
     async def predict(self, request: Request) -> Response:
         """Classify the one picture of a request."""
-        return JSONResponse(self.answer(await self._run_one(request, self.classifier.predict)))
+        prediction = await self._run_one(request, self.classifier.predict)
+        if self.feedback is not None:
+            self.feedback.remember(request, prediction)
+        return JSONResponse(self.answer(prediction))
+
+    async def correct(self, request: Request) -> Response:
+        """Take what somebody says of an earlier answer."""
+        if self.feedback is None:
+            raise RequestError("not_found", "this server takes no feedback")
+        deadline = asyncio.get_running_loop().time() + self._settings.timeout
+        async with self._in_time(deadline):
+            return await self.feedback.take(request)
 
     async def explain(self, request: Request) -> Response:
         """Show why the one picture of a request gets a label: a PNG."""

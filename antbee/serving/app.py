@@ -55,11 +55,11 @@ def create_app(
         page: routes of the page's own files, which need no key.
         metrics: count every request.
         settings: limits, keys and origins.
-        routes: the API's; `ROUTES` by default.
+        routes: the API's; all that the settings have by default.
         in_front: somebody's middleware, before all routes. As with BentoML, only the access log and
             the metrics are before it, which count what it refuses.
     """
-    ours = [*(ROUTES if routes is None else routes), *page]
+    ours = [*(api_routes(settings) if routes is None else routes), *page]
     paths = {route.path for route in ours}
     # No other way leads to those, such as a redirect from an address with a slash behind it.
     theirs = [route for route in bentoml_app.routes if getattr(route, "path", None) not in paths]
@@ -122,10 +122,16 @@ async def explain(request: Request) -> Response:
     return await _api(request).explain(request)
 
 
+async def feedback(request: Request) -> Response:
+    """Take what somebody says would have been the right label."""
+    return await _api(request).correct(request)
+
+
 async def model(request: Request) -> Response:
     """Describe the model that answers, and what runs it here."""
     found = _api(request).classifier
-    return JSONResponse({"model": found.tag, **found.model.describe(), "runtime": found.runtime})
+    told = {"runtime": found.runtime, "feedback": request.app.state.settings.feedback}
+    return JSONResponse({"model": found.tag, **found.model.describe(), **told})
 
 
 async def ping(_: Request) -> Response:
@@ -175,6 +181,12 @@ ROUTES: Final = (
     Route("/metrics", metrics),
     Route("/docs.json", docs),
 )
+FEEDBACK: Final = Route("/feedback", feedback, methods=["POST"])
+
+
+def api_routes(settings: Settings) -> Sequence[Route]:
+    """Return the routes that a server with these settings has, but those of the page."""
+    return (*ROUTES, FEEDBACK) if settings.feedback else ROUTES
 
 
 async def _answer_error(metrics: Metrics, _: Request, error: Exception) -> Response:

@@ -5,7 +5,7 @@ gunicorn -k asgi "antbee.serving.bento_io:app('ant_bee_classifier:latest')"
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http import HTTPStatus
 from pathlib import Path
@@ -128,7 +128,7 @@ def take_middleware(
     return taken
 
 
-def routes(service: bentoml.Service[Any]) -> list[Route]:
+def routes(service: bentoml.Service[Any], ours: Sequence[Route] = ROUTES) -> list[Route]:
     """Return our routes but those of probes that the service answers itself.
 
     Raises:
@@ -139,14 +139,14 @@ def routes(service: bentoml.Service[Any]) -> list[Route]:
     if hasattr(service.inner, "__metrics__"):
         how = "prometheus_client's metrics appear in it by themselves"
         raise SettingsError(f"__metrics__ has no effect on antbee's /metrics; {how}")
-    taken = {route.path for route in (*ROUTES, *assets.routes)}
+    taken = {route.path for route in (*ours, *assets.routes)}
     for name, method in service.apis.items():
         if method.route in taken and name not in OURS:
             raise SettingsError(f"{name} has the route {method.route}, antbee's own: name another")
     theirs = {path for hook, path in HOOKS if hasattr(service.inner, hook)}
     if service.dependencies:
         theirs.add("/readyz")
-    return [route for route in ROUTES if route.path not in theirs]
+    return [route for route in ours if route.path not in theirs]
 
 
 def without_effect(name: str, ours: dict[str, Any]) -> list[str]:

@@ -173,7 +173,7 @@ async def read_picture(
             raise RequestError("too_many_images", message)
         source = found[0].source
     elif _is_json(request, body):
-        source = _to_source(_parse_json(body, _HOW))
+        source = _to_source(parse_json(body, _HOW))
     else:
         source = _from_bytes(body)
     if isinstance(source, RequestError):
@@ -211,7 +211,7 @@ async def read_pictures(
     form = _read_form(request, body, _HOW_MANY)
     found: list[Any] | None = form
     if found is None:
-        content = _parse_json(body, _HOW_MANY)
+        content = parse_json(body, _HOW_MANY)
         if not (
             isinstance(content, dict)
             and set(content) == {"images"}
@@ -257,9 +257,21 @@ async def read_body(request: Request, max_body: int, reserve: Reserve) -> bytes:
     return b"".join(chunks)
 
 
+def parse_json(body: bytes, how: str) -> Any:  # noqa: ANN401 - whatever JSON holds
+    """Read a body as JSON; `how` to send it is told to whoever sent something else.
+
+    Raises:
+        RequestError: `invalid_json`.
+    """
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise RequestError("invalid_json", f"the body is not valid JSON: {how}") from error
+
+
 def _too_large(max_body: int) -> RequestError:
     megabytes = f"{max_body / 1e6:g} MB"
-    message = f"the body is larger than {megabytes}: send smaller pictures, or fewer at once"
+    message = f"the body is larger than {megabytes}: send less at once, or smaller pictures"
     return RequestError("body_too_large", message)
 
 
@@ -399,14 +411,7 @@ def _named(source: Base64Picture | LinkedPicture) -> Sent:
     return Sent(source, source.url[:MOST_NAME].encode("utf-8", "backslashreplace").decode())
 
 
-def _parse_json(body: bytes, how: str) -> Any:  # noqa: ANN401 - whatever JSON holds
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise RequestError("invalid_json", f"the body is not valid JSON: {how}") from error
-
-
-def _to_source(content: Any) -> Base64Picture | LinkedPicture:  # noqa: ANN401 - likewise
+def _to_source(content: Any) -> Base64Picture | LinkedPicture:  # noqa: ANN401 - whatever JSON holds
     """Tell what a JSON object sends, or a string that is a picture."""
     if isinstance(content, dict) and len(content) == 1:
         ((name, value),) = content.items()

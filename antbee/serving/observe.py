@@ -54,7 +54,11 @@ QUIET: Final = PROBES | {"/metrics"}
 OTHER: Final = "other"
 """The metrics' name for every path that is not ours."""
 _ID: Final = b"x-request-id"
-_SANE_ID: Final = re.compile(rb"[\w.:/+=-]{1,128}")
+SANE_ID: Final = re.compile(rb"[\w.:/+=-]{1,128}")
+REQUEST_ID: Final = "antbee.request_id"
+"""Where a request's scope has its id."""
+NONE: Final = "none"
+"""The metrics' name for none of the labels."""
 _ADDRESS: Final = re.compile(r"[0-9A-Fa-f.:]{2,45}(?:%\w{1,15})?", re.ASCII)
 """What a client's address looks like; a proxy that is believed may hand on anything else."""
 
@@ -114,6 +118,12 @@ class Metrics:
             buckets=TYPICALITIES,
             registry=registry,
         )
+        self._feedback = Counter(
+            "antbee_feedback",
+            "Answers that somebody has said the right label of",
+            ["said", "meant"],
+            registry=registry,
+        )
         self._rejections = Counter(
             "antbee_rejections", "Requests refused", ["code"], registry=registry
         )
@@ -137,6 +147,10 @@ class Metrics:
             self._typicality.observe(prediction.typicality)
         if prediction.known is False:
             self._unknown.inc()
+
+    def corrected(self, said: str | None, meant: str | None) -> None:
+        """Count what somebody says is right, beside what was answered; None for no label."""
+        self._feedback.labels(said or NONE, meant or NONE).inc()
 
     def rejected(self, code: str) -> None:
         """Count a request that got an error of ours."""
@@ -216,7 +230,8 @@ class Telemetry:
         began = time.perf_counter()
         sent = (value for name, value in scope["headers"] if name == _ID)
         # To tell requests apart, not to keep anything secret: the system need not be asked.
-        request_id = next(filter(_SANE_ID.fullmatch, sent), b"%016x" % random.getrandbits(64))
+        request_id = next(filter(SANE_ID.fullmatch, sent), b"%016x" % random.getrandbits(64))
+        scope[REQUEST_ID] = request_id
         status, size = 500, 0
 
         async def send_with_id(message: Message) -> None:

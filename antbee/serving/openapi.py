@@ -24,6 +24,7 @@ def describe(model: str, labels: Sequence[str], settings: Settings) -> dict[str,
     values = {
         "model": model,
         "labels": list(labels),
+        "labels_or_none": [*labels, None],
         "names": ", ".join(labels),
         "shares": dict.fromkeys(labels, _SHARE),
         "max_images": settings.max_images,
@@ -34,6 +35,8 @@ def describe(model: str, labels: Sequence[str], settings: Settings) -> dict[str,
     components = described["components"]
     if not settings.allow_urls:
         components["schemas"]["Picture"] = components["schemas"]["Picture"]["oneOf"][0]
+    if not settings.feedback:
+        del described["paths"]["/feedback"]
     if not settings.api_key:
         del described["security"], components["securitySchemes"]
         for methods in described["paths"].values():

@@ -77,6 +77,7 @@ class Settings:
             place of an old one; none lets everybody in.
         cors_origins: whose pages may use the API from a browser: origins, or `*` alone for all.
         log: how the access log is written: `text`, or `json`, one object a line.
+        feedback: whether people may say which label would have been right.
         unknown_below: the typicality up to which a picture is said to show none of the labels; 0
             for never.
         workers: processes that share the port and the cores; `WEB_CONCURRENCY`, as gunicorn and
@@ -106,6 +107,7 @@ class Settings:
         "them",
     )
     log: str = _choice("text", "json")
+    feedback: bool = Field(default=False, description="on or off")
     unknown_below: float = _number(UNKNOWN_BELOW, 0, 1)
     workers: int = _whole_number(lambda: 1, 1, 1024)
 

@@ -40,9 +40,9 @@ class Stub:
         typicality: of every answer; None for a model that cannot tell.
         about: what `/model` says otherwise than it does by itself.
         key: what it asks for, if anything.
-        refusals: answers to the next requests that hold a picture, in place of good ones.
+        refusals: answers to the next requests with a body, in place of good ones.
         open: cleared, the API holds its answers until it is set.
-        seen: path and query, body and headers of every request that held a picture.
+        seen: path and query, body and headers of every request with a body.
         most_at_once: how many such requests there were at the same time.
     """
 
@@ -67,11 +67,12 @@ class Stub:
             Route("/metrics", self._metrics),
             Route("/predict", self._predict, methods=["POST"]),
             Route("/explain", self._explain, methods=["POST"]),
+            Route("/feedback", self._feedback, methods=["POST"]),
         ]
         self.application = Starlette(routes=[*routes, *api])
 
     def refuse(self, code: str, message: str) -> None:
-        """Let the next request that holds a picture be refused."""
+        """Let the next request with a body be refused."""
         self.refusals.append(error_answer(RequestError(code, message)))
 
     def know(self, **probabilities: float) -> None:
@@ -111,12 +112,16 @@ class Stub:
         known = None if self.typicality is None else self.typicality > UNKNOWN_BELOW
         shares = dict(self.probabilities)
         found = Prediction(best, shares[best], shares, known, self.typicality)
-        return JSONResponse(prediction_content(found, MODEL))
+        headers = {"X-Request-ID": f"request-{len(self.seen)}"}
+        return JSONResponse(prediction_content(found, MODEL), headers=headers)
 
     async def _explain(self, request: Request) -> Response:
         if (refusal := await self._receive(request)) is not None:
             return refusal
         return Response(heat_map(self.seen[-1][1]), media_type="image/png")
+
+    async def _feedback(self, request: Request) -> Response:
+        return await self._receive(request) or JSONResponse({})
 
     async def _receive(self, request: Request) -> Response | None:
         if (locked := self._locked(request)) is not None:

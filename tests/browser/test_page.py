@@ -266,3 +266,37 @@ def test_removed_picture_is_not_sent(page: Page, stub: Stub, pictures: Paths) ->
 
     expect(page.locator(".verdict", has_text="bee 98.2%")).to_have_count(3)
     assert pictures[2].read_bytes() not in [body for _, body, _ in stub.seen]
+
+
+def test_answer_may_be_called_wrong(page: Page, stub: Stub, pictures: Paths) -> None:
+    """Where the server takes feedback, other labels are a key press away, and none of them, too."""
+    stub.about = {"feedback": True}
+    stub.know(ant=0.1, bee=0.7, wasp=0.2)
+    card = give(page, pictures[0])
+    expect(card.locator(".verdict")).to_have_text("bee 70%")
+    card.get_by_text("Wrong?").press("Enter")
+    choices = card.get_by_role("group", name="What does it show?").get_by_role("button")
+    expect(choices).to_have_text(["ant", "wasp", "None of these"])
+    stub.refuse("unknown_id", "no answer is remembered")
+    choices.nth(2).press("Enter")
+    expect(card.get_by_role("status")).to_have_text("no answer is remembered")
+    choices.nth(0).press("Enter")
+
+    expect(card.get_by_text("Thanks")).to_be_focused()
+    expect(choices).to_have_count(0)
+    told = [(path, json.loads(body)) for path, body, _ in stub.seen[1:]]
+    assert told == [("/feedback", {"id": "request-1", "label": label}) for label in (None, "ant")]
+
+
+def test_unknown_picture_may_be_of_any_label(page: Page, stub: Stub, pictures: Paths) -> None:
+    """What was called none of the labels may be each of them; elsewhere nothing is offered."""
+    stub.typicality = 0.01
+    card = give(page, pictures[0])
+    expect(card.locator(".verdict")).to_contain_text("Neither")
+    expect(card.get_by_text("Wrong?")).to_be_hidden()
+    stub.about = {"feedback": True}
+    card = give(page, pictures[0])
+    card.get_by_text("Wrong?").click()
+
+    choices = card.get_by_role("group", name="What does it show?").get_by_role("button")
+    expect(choices).to_have_text(["ant", "bee"])

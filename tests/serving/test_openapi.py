@@ -75,6 +75,17 @@ def test_limits_are_the_server_s() -> None:
     assert "url" in json.dumps(fetching["components"]["schemas"]["Picture"]["oneOf"])
 
 
+def test_feedback_is_described_where_it_is_taken() -> None:
+    """A client finds out whether it may say what is right, and with which labels."""
+    taking = describe("name:version", ("a", "b"), replace(SETTINGS, feedback=True))
+    validate(taking)
+    content = taking["paths"]["/feedback"]["post"]["requestBody"]["content"]
+    label = content["application/json"]["schema"]["properties"]["label"]
+
+    assert label["enum"] == ["a", "b", None]
+    assert taking["paths"].keys() - DOCUMENT["paths"].keys() == {"/feedback"}
+
+
 def test_errors_list_every_code() -> None:
     """A client finds every code that it may meet."""
     error = DOCUMENT["components"]["schemas"]["Error"]

@@ -20,6 +20,7 @@ export class Card {
   #gone = new AbortController();
   #picture;
   #answer = null;
+  #telling = false;
 
   /**
    * @param {File} file a picture, sent as it is: resized here, another picture would be judged
@@ -99,8 +100,9 @@ export class Card {
     const sent = performance.now();
     const wait = (seconds) => this.#setState("asking", `Busy; again in ${seconds} s…`);
     const options = { method: "POST", body: this.#file, signal: this.#gone.signal };
-    const prediction = await (await ask("predict", options, wait)).json();
-    this.#show(prediction, performance.now() - sent);
+    const answer = await ask("predict", options, wait);
+    this.#show(await answer.json(), performance.now() - sent);
+    this.#offerLabels(answer.headers.get("X-Request-ID"));
   }
 
   #show({ label, probability, probabilities, known, typicality }, milliseconds) {
@@ -116,6 +118,38 @@ export class Card {
     this.#find("select").replaceChildren(...ranked.map(([name]) => element("option", {}, name)));
     for (const control of [".heat", "select", ".all"]) this.#find(control).disabled = false;
     this.#news(`${this.#file.name}: ${verdict}, ${share}`);
+  }
+
+  /** Put up what else the picture may show; the page shows it where the server takes feedback. */
+  #offerLabels(id) {
+    const { label, probabilities, known } = this.#answer;
+    const others = Object.keys(probabilities).filter((one) => known === false || one !== label);
+    const choices = others.map((one) => choice(one, () => this.#correct(id, one)));
+    if (known !== false) choices.push(choice("None of these", () => this.#correct(id, null)));
+    this.#find(".choices").replaceChildren(...choices);
+  }
+
+  async #correct(id, label) {
+    mayAskAgain();
+    if (this.#telling) return;
+    this.#telling = true;
+    this.#find(".reason").textContent = "";
+    const headers = { "Content-Type": "application/json" };
+    const options = { method: "POST", headers, body: JSON.stringify({ id, label }) };
+    try {
+      await ask("feedback", { ...options, signal: this.#gone.signal });
+      this.#thank();
+    } catch (error) {
+      if (!isCalledOff(error)) this.#find(".reason").textContent = error.message;
+    } finally {
+      this.#telling = false;
+    }
+  }
+
+  #thank() {
+    this.#find(".wrong").remove(); // each answer counts once
+    this.#find(".thanks").hidden = false;
+    this.#find(".thanks").focus(); // the button that had it is gone; and it is read out
   }
 
   #setState(state, text, share = "") {
@@ -231,6 +265,12 @@ export class Card {
     this.#hideMap(message);
     this.#news(message);
   }
+}
+
+function choice(text, choose) {
+  const button = element("button", { type: "button" }, text);
+  button.addEventListener("click", choose);
+  return button;
 }
 
 function bar([label, share], index) {

@@ -109,8 +109,9 @@ async function loadModel() {
   }
 }
 
-function showModel({ model, arch, runtime, labels, metrics, gate, provenance, typicality }) {
+function showModel({ model, arch, runtime, labels, metrics, gate, provenance, typicality, feedback }) {
   labelCount = labels.length;
+  document.body.classList.toggle("corrected", feedback === true);
   const [name, version] = model.split(":");
   find("model-name").replaceChildren(`${name}:`, element("wbr"), version);
   find("model-network").textContent = `${arch}, runtime ${runtime}`;
