@@ -18,6 +18,7 @@ from antbee.artifact import PackedModel
 from antbee.errors import SettingsError
 from antbee.machine import METRICS_FOLDER
 from antbee.serving import process
+from antbee.serving.app import api_routes
 from antbee.serving.classifier import Classifier
 from antbee.serving.observe import Metrics
 from antbee.serving.settings import Settings
@@ -149,6 +150,21 @@ def test_what_cannot_be_beside_our_routes_is_refused(
     ):
         with pytest.raises(SettingsError, match=reason):
             service.bento_io.routes(made)
+
+
+def test_a_method_may_have_a_route_that_is_off(service: ModuleType) -> None:
+    """Only where we take feedback ourselves is its address ours."""
+
+    class Asks(service.AntBeeClassifier.inner):  # type: ignore[name-defined]
+        @bentoml.api
+        def feedback(self) -> str:
+            return "mine"
+
+    made = service.App("x", inner=Asks)
+
+    service.bento_io.routes(made, api_routes(Settings()))
+    with pytest.raises(SettingsError, match="feedback has the route /feedback, antbee's own"):
+        service.bento_io.routes(made, api_routes(Settings(feedback=True)))
 
 
 def test_probes_of_ones_own_are_bentomls(service: ModuleType) -> None:

@@ -219,6 +219,16 @@ def test_validation_is_optimistic_and_test_is_not() -> None:
     assert "ant\n7 of 10\n" in both
 
 
+@pytest.mark.parametrize(("freeze", "told"), [("layer3", True), ("stem", False), ("none", False)])
+def test_what_packing_promises_is_said(freeze: str, *, told: bool) -> None:
+    """Where packing can fit what tells strangers, the page says what that is worth."""
+    run = content(("ant", "bee"))
+    run.checkpoint.arguments["freeze"] = freeze
+
+    assert ("about 5 in 100 pictures" in page_of(run).text) is told
+    assert "about 5 in 100 pictures" not in page_of(replace(run, split="test")).text
+
+
 def test_data_set_is_described() -> None:
     """Counts by split and label, files left out with their reasons, and duplicates are listed."""
     told = content(("ant", "bee"))
