@@ -226,10 +226,11 @@ def test_metrics(server: Server, jpeg: bytes) -> None:
 
 
 def test_model(server: Server, packed: PackedModel) -> None:
-    """The model route says what answers."""
+    """The model route says what answers, and whether feedback is taken."""
     answer = httpx.get(f"{server.url}/model").json()
 
     assert answer.pop("model").startswith("ant_bee_classifier:")
+    assert answer.pop("feedback") is False
     assert json.loads(json.dumps(packed.describe())) == answer
 
 
