@@ -227,7 +227,7 @@ def describe_truth(
     if counts.any():
         lines.append(describe_accuracy(Proportion(int(counts.trace()), int(counts.sum()))))
         lines.append(
-            f"balanced accuracy, the mean of the labels': {balanced_accuracy(recalls):.1%}"
+            f"balanced accuracy, the mean of the labels' recalls: {balanced_accuracy(recalls):.1%}"
         )
         names = [printable(label) for label in labels]
         if len(labels) <= MOST_LABELS:

@@ -27,7 +27,7 @@ from typing import Any, Final
 import httpx
 import torch
 
-from antbee.images import read_array
+from antbee.images import Preprocessing, read_array
 from antbee.training.checkpoint import load_checkpoint
 from antbee.training.data import find_pictures
 from antbee.training.network import restore_model
@@ -80,12 +80,14 @@ def compare(url: str, best: Path, data: Path) -> dict[str, Any]:
     """Compare a server's probabilities of the validation pictures with a checkpoint's."""
     checkpoint, pictures = load_checkpoint(best), find_pictures(data / "val").pictures
     network = restore_model(checkpoint).eval()
+    preprocessing = Preprocessing.of_size(checkpoint.arguments["size"])
     logits, answers = [], []
     with httpx.Client(base_url=url, timeout=30) as client, torch.inference_mode():
         model = client.get("/model").raise_for_status().json()
         for picture in pictures:
             content = picture.path.read_bytes()
-            logits.append(network(torch.from_numpy(read_array(content))[None]))
+            array = read_array(content, preprocessing)
+            logits.append(network(torch.from_numpy(array)[None]))
             answer = client.post("/predict", content=content).raise_for_status().json()
             answers.append([answer["probabilities"][label] for label in checkpoint.labels])
     # Both are probabilities in float64: [pictures, labels].

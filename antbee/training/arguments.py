@@ -36,6 +36,9 @@ SCHEDULES: Final[dict[str, dict[str, Any]]] = {
 by cross-validation on the tutorial's training pictures: `benchmarks/training.py --try`."""
 FIXED: Final = tuple(name for name in DEFAULTS if name not in {"data", "device"})
 """What a run keeps from its beginning to its end."""
+LONGER: Final = ("weights", "epochs", "lr", "device")
+"""What another run may have otherwise that trains a finished one longer. With the other pictures to
+validate on of another `seed`, it would be validated on what it was trained on."""
 MOST: Final = 2**63 - 1
 """Of a whole number that torch can take."""
 OUT: Final = Path("saved_models")
@@ -175,8 +178,11 @@ def settle(
             if name == "epochs" and options.checkpoint:
                 best = shlex.quote(str(options.checkpoint.with_name("best.pt")))
                 longer = f". To train longer: --weights {best} --epochs {given[name]}"
-                longer += f" --size {saved['size']}" if saved["size"] != DEFAULTS["size"] else ""
-                longer += f"{' --balance' if saved['balance'] else ''}, without -c"
+                for same in DEFAULTS:
+                    if same not in LONGER and saved[same] != DEFAULTS[same]:
+                        value = "" if same == "balance" else f" {shlex.quote(str(saved[same]))}"
+                        longer += f" {_option(same)}{value}"
+                longer += ", without -c"
             _refuse(parser, option, f"the run was begun with {begun}", longer)
     own = options.checkpoint and options.checkpoint.resolve().parent.parent
     if own and options.out and options.out.resolve() != own:

@@ -22,7 +22,6 @@ from torch import Tensor
 from antbee.ahead import work_ahead
 from antbee.errors import AntBeeError, DataError
 from antbee.images import (
-    IMAGENET,
     REDUCING_GAP,
     Preprocessing,
     decode_image,
@@ -102,7 +101,7 @@ def train_batches(
     batches: Sequence[Sequence[int]],
     key: tuple[int, int],
     cache: Cache[Image.Image],
-    preprocessing: Preprocessing = IMAGENET,
+    preprocessing: Preprocessing,
 ) -> Iterator[Batch]:
     """Yield batches, given as indices, of augmented training pictures, which the pool reads ahead.
 
@@ -130,7 +129,7 @@ def val_batches(
     pool: Executor,
     pictures: list[Picture],
     batches: Sequence[Sequence[int]],
-    preprocessing: Preprocessing = IMAGENET,
+    preprocessing: Preprocessing,
 ) -> Iterator[Batch]:
     """Yield batches of pictures exactly as the server will see them.
 
@@ -156,9 +155,7 @@ def _decode(path: Path, size: int) -> Image.Image:
     return image.reduce(factor) if factor > 1 else image
 
 
-def augment(
-    image: Image.Image, generator: np.random.Generator, size: int = IMAGENET.crop
-) -> Image.Image:
+def augment(image: Image.Image, generator: np.random.Generator, size: int) -> Image.Image:
     """Cut out a random part and mirror it half of the time.
 
     The part has 8 to 100 % of the picture's area and 3:4 to 4:3 of its proportions (Szegedy et

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from antbee.errors import DataError
+from antbee.files import is_folder
 from antbee.images import is_picture
 
 MARKS: Final = {"": "", "no": "", "yes": "path", "other": "other"}
@@ -51,6 +52,8 @@ def clean(folder: Path, data: Path | None, aside: Path, everything: bool) -> int
 
     rows = read_suspects(folder / SUSPECTS)
     data = data or Path(load_checkpoint(folder / BEST).arguments["data"])
+    if not is_folder(data):
+        raise DataError(f"there is no folder {data} of pictures to move: name theirs with --data")
     if aside.resolve().is_relative_to(data.resolve()):
         raise DataError(f"{aside} is in {data}, where its pictures would be found again")
     moves, gone = {}, 0
@@ -61,8 +64,13 @@ def clean(folder: Path, data: Path | None, aside: Path, everything: bool) -> int
             continue
         if os.path.lexists(destination):
             raise DataError(f"{printable(destination)} is there already, and is not written over")
-        if not is_picture(source):
-            raise DataError(f"{printable(source)} is no picture: it is not moved, and nothing is")
+        try:
+            if not is_picture(source):
+                raise DataError(
+                    f"{printable(source)} is no picture: it is not moved, and nothing is"
+                )
+        except OSError as error:
+            raise DataError(f"{printable(source)} cannot be read: {error.strerror}") from error
         moves[source] = destination
     for source, destination in moves.items():
         try:

@@ -298,6 +298,8 @@ def find_splits(
     """
     found = find_files(find_roots(folder, val_fraction))
     used = {name: leave_out(split, folder, unreadable) for name, split in found.items()}
+    for split in used.values():
+        refuse_empty(split)
     if val_fraction is None:
         return used
     sums = hash_files([one.path for one in used["train"].pictures])
@@ -502,7 +504,7 @@ def describe_test(
                 pairs.append([name_in(test.root.parent, one.path), known[sums[one.path]]])
     return {
         "pictures": {label: len(mine) for label, mine in test.by_label().items()},
-        "sha256": _sum(lines),
+        "sha256": _sum(sorted(lines)),  # where é is spelt otherwise, labels come in another order
         "copies": len(pairs),
         "names": pairs[:NAMED],
     }

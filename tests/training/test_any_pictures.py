@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from antbee.ahead import open_pool
-from antbee.images import to_array
+from antbee.images import IMAGENET, to_array
 from antbee.training.batches import val_batches
 from antbee.training.check import check_pictures
 from tests.conftest import encode, noise
@@ -79,7 +79,7 @@ def test_a_picture_is_what_a_person_sees(
 
     pictures = check_pictures(data)
     with open_pool() as pool:
-        ((pixels, _),) = val_batches(pool, pictures.val[:1], [[0]])
+        ((pixels, _),) = val_batches(pool, pictures.val[:1], [[0]], IMAGENET)
 
     assert pictures.sizes[2] == seen.size
     assert np.array_equal(to_array(seen), pixels[0].numpy())

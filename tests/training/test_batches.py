@@ -57,7 +57,7 @@ def test_every_epoch_and_seed_has_its_own_order() -> None:
 @pytest.mark.parametrize("size", [(500, 375), (90, 300), (30, 20), (1, 40)])
 def test_an_augmented_picture_is_scaled_as_the_server_s_are(size: tuple[int, int]) -> None:
     """Whatever the picture, its part has one size, and nothing of it is resampled again."""
-    image = augment(noise(*size), np.random.default_rng(5))
+    image = augment(noise(*size), np.random.default_rng(5), IMAGENET.crop)
 
     array = normalize(image)
 
@@ -69,7 +69,9 @@ def test_an_augmented_picture_is_scaled_as_the_server_s_are(size: tuple[int, int
 def test_augmentation_cuts_and_mirrors() -> None:
     """Of a picture that grows brighter to the right, parts of all sizes appear, both ways round."""
     ramp = Image.linear_gradient("L").rotate(90).convert("RGB")
-    parts = [np.asarray(augment(ramp, np.random.default_rng(seed))) for seed in range(200)]
+    parts = [
+        np.asarray(augment(ramp, np.random.default_rng(seed), IMAGENET.crop)) for seed in range(200)
+    ]
     rises = np.array([int(part[80, -1, 0]) - int(part[80, 0, 0]) for part in parts])
 
     assert 70 < (rises > 0).sum() < 130
@@ -81,8 +83,8 @@ def test_a_batch_is_the_same_however_it_is_read(pictures: list[Picture]) -> None
     """Order and augmentation do not depend on who reads the pictures, nor on what is kept."""
     order = shuffle(len(pictures), 5, KEY)
     with ThreadPoolExecutor(1) as one, ThreadPoolExecutor(4) as four:
-        expected = list(train_batches(one, pictures, order, KEY, Cache(0)))
-        actual = list(train_batches(four, pictures, order, KEY, Cache(2**30)))
+        expected = list(train_batches(one, pictures, order, KEY, Cache(0), IMAGENET))
+        actual = list(train_batches(four, pictures, order, KEY, Cache(2**30), IMAGENET))
 
     assert_same(expected, actual)
 
@@ -91,8 +93,8 @@ def test_an_epoch_can_begin_in_its_middle(pictures: list[Picture]) -> None:
     """The batches that are left are those that would have come."""
     order = shuffle(len(pictures), 4, KEY)
     with ThreadPoolExecutor(2) as pool:
-        whole = list(train_batches(pool, pictures, order, KEY, Cache(0)))
-        rest = list(train_batches(pool, pictures, order[2:], KEY, Cache(0)))
+        whole = list(train_batches(pool, pictures, order, KEY, Cache(0), IMAGENET))
+        rest = list(train_batches(pool, pictures, order[2:], KEY, Cache(0), IMAGENET))
 
     assert_same(whole[2:], rest)
 
@@ -101,7 +103,7 @@ def test_every_epoch_augments_in_its_own_way(pictures: list[Picture]) -> None:
     """The same picture looks another way in another epoch."""
     with ThreadPoolExecutor(2) as pool:
         first, second = (
-            next(train_batches(pool, pictures, [[0]], (0, e), Cache(0))) for e in (0, 1)
+            next(train_batches(pool, pictures, [[0]], (0, e), Cache(0), IMAGENET)) for e in (0, 1)
         )
 
     assert not torch.equal(first[0], second[0])
@@ -127,7 +129,7 @@ def test_what_is_kept_of_a_large_picture_is_large_enough(tmp_path: Path, size: i
 def test_validation_sees_what_the_server_sees(pictures: list[Picture]) -> None:
     """A validation picture is decoded and turned into an array by the server's functions alone."""
     with ThreadPoolExecutor(2) as pool:
-        batches = list(val_batches(pool, pictures, in_order(12, 5)))
+        batches = list(val_batches(pool, pictures, in_order(12, 5), IMAGENET))
 
     expected = np.stack([to_array(decode_image(one.path.read_bytes())) for one in pictures])
     assert np.array_equal(expected, torch.cat([batch[0] for batch in batches]).numpy())
@@ -139,7 +141,7 @@ def test_a_picture_that_vanishes_is_named(tmp_path: Path) -> None:
     gone = [Picture(tmp_path / "gone.jpg", 0)]
 
     with ThreadPoolExecutor(1) as pool, pytest.raises(DataError, match=r"gone\.jpg can no longer"):
-        list(val_batches(pool, gone, [[0]]))
+        list(val_batches(pool, gone, [[0]], IMAGENET))
 
 
 def test_what_fits_is_made_once() -> None:

@@ -271,6 +271,18 @@ def test_test_pictures_are_counted_apart(
     assert rows[0].split() == ["a", "2", "2", "1", "0"]
 
 
+def test_test_pictures_are_the_same_however_their_labels_are_spelt(tmp_path: Path) -> None:
+    """é in one character sorts behind z, and in two before: their sum does not tell."""
+    sums = set()
+    for name, spelt in (("one", "\xe9"), ("two", "e\u0301")):
+        folder = tmp_path / name
+        labels = {f"{split}/{label}": 1 for split in ("train", "val") for label in (spelt, "z")}
+        tested = check_pictures(fill(folder, labels | {"test/\xe9": 2, "test/z": 1}))
+        sums.add(tested.provenance["test"]["sha256"])
+
+    assert len(sums) == 1
+
+
 def test_an_empty_test_folder_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Where nothing can be measured nothing is, and that is no reason to stop."""
     fill(tmp_path, {f"{split}/{label}": 2 for split in ("train", "val") for label in ("a", "b")})

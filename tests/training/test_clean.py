@@ -141,6 +141,31 @@ def test_what_is_no_picture_is_refused(place: Path, capsys: Capture) -> None:
     assert (place / "data/train/notes.txt").is_file()
 
 
+def test_a_link_to_nothing_is_refused(place: Path, capsys: Capture) -> None:
+    """A picture that cannot be looked at is named in a line, before anything moves."""
+    (place / "data/train/circle/link.jpg").symlink_to(place / "gone.jpg")
+    mark(place, ("yes", "label", CIRCLE), ("yes", "label", "train/circle/link.jpg"))
+
+    assert clean(place) == 1
+
+    error = capsys.readouterr().err
+    assert "link.jpg cannot be read: No such file or directory" in error
+    assert error.count("\n") == 1
+    assert (place / "data" / CIRCLE).is_file()
+
+
+def test_pictures_that_are_elsewhere_have_not_gone(place: Path, capsys: Capture) -> None:
+    """A run's folder of pictures may be relative: from another place it is named, and --data."""
+    mark(place, ("yes", "label", CIRCLE))
+    (place / "data").rename(place / "moved")
+
+    assert clean(place) == 1
+
+    error = capsys.readouterr().err
+    assert f"there is no folder {place / 'data'}" in error
+    assert "--data" in error
+
+
 def test_an_unknown_mark_is_refused(place: Path, capsys: Capture) -> None:
     """A mark that means nothing is said, with the picture's name, before anything moves."""
     mark(place, ("yes", "label", CIRCLE), ("maybe", "label", SQUARE))

@@ -226,7 +226,7 @@ def test_a_small_balanced_run_can_stop_after_any_batch(
     assert "  balanced  50.0%  " in capsys.readouterr().err
     for option, said in (
         (["--no-balance"], "--no-balance contradicts -c: the run was begun with --balance; "),
-        (["--epochs", "5"], " --epochs 5 --size 96 --balance, without -c\n"),
+        (["--epochs", "5"], " --freeze none --size 96 --balance --batch-size 4, without -c\n"),
     ):
         with pytest.raises(SystemExit):
             main(["-c", str(run.folder / "last.pt"), *option])

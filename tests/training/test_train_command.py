@@ -254,8 +254,11 @@ def test_more_epochs_have_a_way(finished: Path, capsys: pytest.CaptureFixture[st
     with pytest.raises(SystemExit, match="2"):
         main(["-c", str(finished / "last.pt"), "--epochs", "5"])
 
-    longer = f"To train longer: --weights {finished / 'best.pt'} --epochs 5, without -c"
-    assert capsys.readouterr().err.endswith(f"{longer}\n")
+    error = capsys.readouterr().err
+    best = load_checkpoint(finished / "best.pt")
+    assert f"To train longer: --weights {finished / 'best.pt'} --epochs 5 --data " in error
+    assert f" --data {best.arguments['data']} --freeze none " in error
+    assert error.endswith(", without -c\n")
 
 
 def test_a_folder_val_contradicts_a_share(

@@ -103,7 +103,7 @@ def answer(
     logits = []
     with open_pool() as pool, progress_bar("report", len(pictures)) as bar:
         read = partial(_read, partial(read_array, preprocessing=preprocessing))
-        arrays = work_ahead(pool, read, pictures, AHEAD * BATCH)
+        arrays = work_ahead(pool, read, [one.path for one in pictures], AHEAD * BATCH)
         while batch := list(islice(arrays, BATCH)):
             logits.append(network(torch.from_numpy(np.stack(batch)).to(device)).cpu().numpy())
             bar.update(len(batch))
@@ -128,9 +128,10 @@ def explain(
     decode = partial(decode_image, shorter_side=preprocessing.resize)
     explanations = {}
     for index in indices:
-        picture = _read(decode, answers.pictures[index])
+        path = answers.pictures[index].path
+        picture = _read(decode, path)
         # The network's own is reduced as it is decoded, further than a person would like.
-        full = _read(partial(decode_image, shorter_side=FULL), answers.pictures[index])
+        full = _read(partial(decode_image, shorter_side=FULL), path)
         full.thumbnail((FULL, FULL))
         batch = torch.from_numpy(to_array(picture, preprocessing)[np.newaxis]).to(device)
         maps = activation_maps(extractor(batch)[FEATURES][0].cpu().numpy(), head)
@@ -146,13 +147,13 @@ def shrink(path: Path) -> Image.Image:
     Raises:
         DataError: it can no longer be read.
     """
-    image = _read(partial(decode_image, shorter_side=THUMBNAIL), Picture(path, 0))
+    image = _read(partial(decode_image, shorter_side=THUMBNAIL), path)
     image.thumbnail((THUMBNAIL, THUMBNAIL))
     return image
 
 
-def _read(decode: Callable[[bytes], T], picture: Picture) -> T:
+def _read(decode: Callable[[bytes], T], path: Path) -> T:
     try:
-        return decode(read_picture(picture.path))
+        return decode(read_picture(path))
     except (OSError, AntBeeError) as error:
-        raise DataError(f"{printable(picture.path)} can no longer be read: {error}") from error
+        raise DataError(f"{printable(path)} can no longer be read: {error}") from error

@@ -138,7 +138,9 @@ def render(content: Content, charts: Mapping[str, bytes]) -> str:
     ]
     held_out = content.held_out.labels if content.held_out else {}
     splits = dict(checkpoint.data.get("pictures", {}))
-    if tested := checkpoint.data.get("test"):
+    if held_out:  # which need not be the run's own test pictures
+        splits["test"] = {label: one.of for label, one in held_out.items()}
+    elif tested := checkpoint.data.get("test"):
         splits["test"] = tested["pictures"]
     return environment.get_template("page.html").render(
         content=content,

@@ -114,6 +114,22 @@ def test_other_pictures_are_refused(
     assert error.count("\n") == 1
 
 
+def test_a_label_without_training_pictures_is_named(
+    saved: Path, data: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    """What is left of a label may be no picture: its share of the pictures cannot be inverted."""
+    folder = shutil.copytree(saved, tmp_path / "run")
+    other = shutil.copytree(data, tmp_path / "other")
+    for path in (other / "train/circle").iterdir():
+        path.write_text("no picture")
+    checkpoint = load_checkpoint(folder / "best.pt")
+    balanced = checkpoint.arguments | {"balance": True, "freeze": "layer3"}
+    save_checkpoint(replace(checkpoint, arguments=balanced), folder / "best.pt")
+
+    assert main([str(folder), "--data", str(other)]) == 1
+    assert f"error: {other / 'train/circle'} holds no picture" in capsys.readouterr().err
+
+
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path, capsys: Capture) -> None:
     """A folder without a checkpoint fails in a line."""
     assert main([str(tmp_path)]) == 1

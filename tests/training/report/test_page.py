@@ -229,6 +229,18 @@ def test_what_packing_promises_is_said(freeze: str, *, told: bool) -> None:
     assert "about 5 in 100 pictures" not in page_of(replace(run, split="test")).text
 
 
+def test_the_data_set_has_the_test_pictures_that_were_measured() -> None:
+    """They may be another folder's than the run's own, whose number is on neither page."""
+    told = content(("ant", "bee"))
+    told.checkpoint.data.update(test={"pictures": {"ant": 70, "bee": 80}})
+    result = HeldOut(
+        "training", "c0de", "5ab", 0, {"ant": Proportion(7, 9), "bee": Proportion(1, 4)}
+    )
+
+    assert "together\n20\n150\n" in page_of(told).text
+    assert "together\n20\n13\n" in page_of(replace(told, held_out=result)).text
+
+
 def test_data_set_is_described() -> None:
     """Counts by split and label, files left out with their reasons, and duplicates are listed."""
     told = content(("ant", "bee"))
