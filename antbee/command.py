@@ -10,6 +10,7 @@ they raise KeyboardInterrupt in the middle of an import.
 import os
 import signal
 import sys
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from io import TextIOWrapper
@@ -201,9 +202,25 @@ def table(head: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
         ValueError: a row is shorter or longer than the head.
     """
     lines = [[str(cell) for cell in row] for row in (head, *rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    widths = [max(map(_columns, column)) for column in zip(*lines, strict=True)]
+    padded = [
+        [" " * (width - _columns(cell)) for cell, width in zip(row, widths, strict=True)]
+        for row in lines
+    ]
     return "\n".join(
-        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in lines
+        "  ".join([row[0] + room[0], *map(str.__add__, room[1:], row[1:])])
+        for row, room in zip(lines, padded, strict=True)
+    )
+
+
+def _columns(text: str) -> int:
+    """How wide a terminal shows a text: CJK takes two columns a letter, an accent of its own none.
+
+    Unicode Standard Annex 11, "East Asian Width".
+    """
+    return sum(
+        0 if unicodedata.combining(letter) else 1 + (unicodedata.east_asian_width(letter) in "WF")
+        for letter in text
     )
 
 

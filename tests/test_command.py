@@ -233,6 +233,13 @@ def test_a_table_is_aligned() -> None:
     )
 
 
+def test_a_table_of_any_script_is_aligned() -> None:
+    """A terminal gives a Chinese letter two columns, and none to an accent of its own."""
+    rows = (("\u871c\u8702", 1), ("e\u0301", 2), ("abcd", 3))
+
+    assert table(("", "n"), rows) == "      n\n\u871c\u8702  1\ne\u0301     2\nabcd  3"
+
+
 def test_a_table_of_nothing_is_its_head() -> None:
     """Without rows there is a head."""
     assert table(("a", "b"), []) == "a  b"

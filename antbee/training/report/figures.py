@@ -79,7 +79,8 @@ def draw_curves(history: Sequence[Mapping[str, Any]], best: int) -> bytes:
         for axes in (left, right):
             axes.axvline(best, color=AMBER, ls="--", lw=1, label=f"best, epoch {best}")
             axes.set_xlabel("epoch")
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            # By default one epoch would get fractions, because one tick is too few.
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
             axes.set_xlim(0.5, len(epochs) + 0.5)
             axes.grid(visible=True)
             axes.legend()

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import matplotlib as mpl
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from antbee.calibration import BINS, reliability
@@ -39,6 +40,23 @@ def opened(data: bytes) -> Image.Image:
 def test_curves_of_any_length(epochs: int) -> None:
     """A run of one epoch has its point, and one of hundreds fits, too."""
     opened(draw_curves(history(epochs), best=1))
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 30])
+def test_there_are_no_parts_of_epochs(epochs: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The axis counts whole epochs, even where there is one."""
+    ticks: list[float] = []
+
+    def note(figure: Figure) -> bytes:
+        for axes in figure.axes:
+            ticks.extend(axes.get_xticks())
+        return b""
+
+    monkeypatch.setattr(figures, "_png", note)
+    draw_curves(history(epochs), best=1)
+
+    assert 1 in ticks or epochs > 2
+    assert all(tick == round(tick) for tick in ticks)
 
 
 def test_best_epoch_is_marked() -> None:

@@ -123,8 +123,8 @@ def test_a_label_without_training_pictures_is_named(
     for path in (other / "train/circle").iterdir():
         path.write_text("no picture")
     checkpoint = load_checkpoint(folder / "best.pt")
-    balanced = checkpoint.arguments | {"balance": True, "freeze": "layer3"}
-    save_checkpoint(replace(checkpoint, arguments=balanced), folder / "best.pt")
+    own = {"balance": True, "freeze": "layer3", "epochs": 1, "batch_size": 2, "lr": 0.1}
+    save_checkpoint(replace(checkpoint, arguments=checkpoint.arguments | own), folder / "best.pt")
 
     assert main([str(folder), "--data", str(other)]) == 1
     assert f"error: {other / 'train/circle'} holds no picture" in capsys.readouterr().err
