@@ -53,7 +53,7 @@ _FILE_TYPE: Final = re.compile(
     r"^content-type:(?! *(?:text/|application/json))", re.IGNORECASE | re.MULTILINE
 )
 """A part of this type is a file, though it has no name."""
-_URLENCODED: Final = re.compile(rb"[\w.%+*\[\]-]{0,64}=", re.ASCII)
+_URLENCODED: Final = re.compile(rb"(?:[\w.+*\[\]~-]|%[0-9A-Fa-f]{2}){0,64}=", re.ASCII)
 """How a urlencoded form begins; curl gives anything this form's type."""
 _NOT_ENCODED: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 """A percent sign that begins nothing."""

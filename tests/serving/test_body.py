@@ -118,6 +118,7 @@ def test_picture_in_a_text(jpeg: bytes, way: str) -> None:
         for field in (quote(text), quote(text, safe=""), quote(text, safe="+")):
             assert read(f"image={field}".encode(), urlencoded) == jpeg
             assert read(f"a=1&image={field}&b=%20".encode(), urlencoded) == jpeg
+            assert read(f"{12 * '%C3%98'}=1&image={field}".encode(), urlencoded) == jpeg
     # Clients forget to encode the plus.
     assert read(f"image={coded.strip()}".encode(), urlencoded) == jpeg
 
