@@ -59,7 +59,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         began = time.monotonic()
         whole, ended = end(reference)
         seconds, expected = ended - began, outcome(whole)
-        precision = load_checkpoint(whole / "last.pt").precision
         print(f"uninterrupted: {seconds:.1f} s\n\nround  signal   saved at (epoch.step)  same")
         generator = random.Random(0)  # noqa: S311 - moments, not secrets
         places: list[tuple[int, int]] = []
@@ -73,12 +72,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             command = [*begin, "--out", str(folder / str(number))]
             for moment in moments:
                 process, last = start(command)
-                # Which is faster is tried at the start, and a busy machine may find another one so.
-                while load_checkpoint(last).precision != precision:
-                    interrupt(process, signal.SIGKILL)
-                    process, last = start(command)
                 time.sleep(moment)
-                interrupt(process, kind)
+                # torchrun passes on what it is told, but for SIGKILL.
+                everyone = family(process.pid) if kind == signal.SIGKILL else [process]
+                for one in everyone:
+                    one.send_signal(kind)
+                process.communicate()
                 state = load_checkpoint(last)
                 saved.append((state.position.epoch, state.position.step))
                 command = [*program, "-c", str(last)]
@@ -108,14 +107,6 @@ def start(command: list[str]) -> tuple[subprocess.Popen[str], Path]:
         if line.startswith("training "):
             return process, Path(line.split(" in ", 1)[1].strip()) / "last.pt"
     raise SystemExit("train.py did not start:\n" + "".join(said))
-
-
-def interrupt(process: subprocess.Popen[str], kind: signal.Signals) -> None:
-    """Send a signal to a run's processes, and wait until it has ended."""
-    # torchrun passes on what it is told, but for SIGKILL.
-    for one in family(process.pid) if kind == signal.SIGKILL else [process]:
-        one.send_signal(kind)
-    process.communicate()
 
 
 def end(process: subprocess.Popen[str]) -> tuple[Path, float]:
