@@ -77,6 +77,11 @@ class Prediction:
     known: bool | None = None
     typicality: float | None = None
 
+    def describe(self, model: str) -> dict[str, Any]:
+        """What JSON has of it, and which `model` gave it; what that cannot tell is absent."""
+        told = {name: value for name, value in vars(self).items() if value is not None}
+        return told | {"model": model}
+
 
 def disable_telemetry() -> None:
     """Keep ONNX Runtime from reporting to its makers; it reads this when it is imported."""

@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from io import TextIOWrapper
 from pathlib import Path
@@ -148,9 +148,7 @@ def write_json(file: TextIO, model: str, outcome: Outcome, *, truth: bool = Fals
     if truth:
         content["true_label"] = outcome.truth
     if outcome.prediction is not None:
-        prediction = asdict(outcome.prediction)
-        content |= {key: value for key, value in prediction.items() if value is not None}
-        content["model"] = model
+        content |= outcome.prediction.describe(model)
     else:
         code = getattr(outcome.error, "code", "unreadable_file")
         content["error"] = {"code": code, "message": str(outcome.error)}

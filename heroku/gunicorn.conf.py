@@ -67,9 +67,8 @@ def input_size() -> int:
     """
     sizes = [0]
     for index in Path.cwd().glob("../models/*/*/model.json"):
-        with suppress(
-            OSError, ValueError, LookupError, TypeError
-        ):  # the service says what is wrong
+        # What is wrong with it, the service says.
+        with suppress(OSError, ValueError, LookupError, TypeError):
             sizes.append(int(json.loads(index.read_text())["preprocessing"]["crop"]))
     return max(sizes)
 

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -56,6 +56,18 @@ def noise(width: int, height: int, seed: int = 0) -> Image.Image:
     """Make a picture of smooth random colours, which survives JPEG well."""
     cells = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), np.uint8)
     return Image.fromarray(cells).resize((width, height), Image.Resampling.BICUBIC)
+
+
+def draw_splits(
+    folder: Path, seeds: Mapping[str, Sequence[Sequence[int]]], size: tuple[int, int]
+) -> None:
+    """Draw pictures of noise into a folder: of each split and label, in order, one of each seed."""
+    for split, labels in seeds.items():
+        for label, mine in zip(LABELS, labels, strict=True):
+            (folder / split / label).mkdir(parents=True)
+            for number, seed in enumerate(mine):
+                path = folder / split / label / f"{number}.jpg"
+                path.write_bytes(encode(noise(*size, seed)))
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

@@ -19,6 +19,7 @@ from antbee.images import Preprocessing, read_array, read_picture
 from antbee.packing.gate import NO_LABEL
 from antbee.predictor import Floats
 from antbee.training.data import (
+    OTHERS,
     Picture,
     Split,
     describe_change,
@@ -165,7 +166,7 @@ def other_arrays(model: PackedModel, data: Path) -> Iterator[Floats]:
 
     Yields float32 [3, crop, crop], one at a time; none where there is no such folder.
     """
-    root = data / "others"
+    root = data / OTHERS
     if not is_folder(root):
         return
     pictures = [Picture(path, NO_LABEL) for path in sorted(walk(root)[0])]

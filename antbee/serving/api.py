@@ -244,8 +244,7 @@ class Api:
 
 def prediction_content(prediction: Prediction, model: str) -> Answer:
     """Shape a prediction as clients read it, saying which model made it (`name:version`)."""
-    told = {key: value for key, value in vars(prediction).items() if value is not None}
-    return cast("Answer", told | {"model": model})
+    return cast("Answer", prediction.describe(model))
 
 
 def csv_content(

@@ -211,20 +211,16 @@ def list_warnings(pictures: Pictures, *, balance: bool = False) -> list[str]:
         if count := duplicates[kind]:
             pairs = duplicates["names"][kind]
             lines.append(f"warning: the same contents {where}, {count} time(s): {meaning}")
-            lines += [f"  {first} = {second}" for first, second in pairs]
-            lines += [f"  and {count - len(pairs)} more"] if count > len(pairs) else []
+            lines += _examples(pairs, count, "=")
     near = [one for one in pictures.copies or () if one.similarity < 1]
     if near:
         lines.append(
             f"warning: nearly the same picture in two splits or under two labels, {len(near)} "
             "time(s): saved anew, made smaller or cut a little"
         )
-        lines += [
-            "  "
-            + " ~ ".join(name_in(pictures.folder, end.path) for end in (one.picture, one.other))
-            for one in near[:NAMED]
-        ]
-        lines += [f"  and {len(near) - NAMED} more"] if len(near) > NAMED else []
+        ends = ((one.picture, one.other) for one in near[:NAMED])
+        named = [[name_in(pictures.folder, end.path) for end in pair] for pair in ends]
+        lines += _examples(named, len(near), "~")
     return lines + list_copies(pictures.provenance.get("test", {}))
 
 
@@ -234,10 +230,13 @@ def list_copies(test: Mapping[str, Any]) -> list[str]:
     if not count:
         return []
     flattering = "the test accuracy comes out better than it is: remove them from test"
-    lines = [
-        f"warning: the same contents in test and in train or val, {count} time(s): {flattering}",
-        *(f"  {first} = {second}" for first, second in pairs),
-    ]
+    warning = f"warning: the same contents in test and in train or val, {count} time(s): "
+    return [warning + flattering, *_examples(pairs, count, "=")]
+
+
+def _examples(pairs: Sequence[Sequence[str]], count: int, between: str) -> list[str]:
+    """Name pairs of pictures, a line each, and say how many of `count` are not among them."""
+    lines = [f"  {first} {between} {second}" for first, second in pairs]
     return lines + ([f"  and {count - len(pairs)} more"] if count > len(pairs) else [])
 
 

@@ -109,6 +109,18 @@ def locked(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+def write_file(path: Path, data: bytes) -> None:
+    """Write a file of what a run came to.
+
+    Raises:
+        CheckpointError: the disk is full or cannot be written to.
+    """
+    try:
+        write_atomically(path, data)
+    except OSError as error:
+        raise CheckpointError(f"{path} could not be written: {error.strerror}") from error
+
+
 def write_metrics(folder: Path, history: Iterable[Metrics]) -> None:
     """Write one line of JSON an epoch.
 

@@ -20,7 +20,7 @@ from antbee.packing.gate import Row
 from antbee.packing.quantize import QUANTIZATIONS, Quantization
 from antbee.predictor import Floats, check_runtime
 from antbee.training.check import check_pictures
-from tests.conftest import LABELS, encode, noise
+from tests.conftest import LABELS, draw_splits, encode, noise
 
 Quantizations = list[Quantization]
 
@@ -35,10 +35,7 @@ def model(packed: PackedModel, tmp_path: Path) -> PackedModel:
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make a picture of each label in each split."""
     folder = tmp_path_factory.mktemp("pictures") / "data"
-    for seed, label in enumerate(LABELS):
-        for split in ("train", "val"):
-            (folder / split / label).mkdir(parents=True)
-            (folder / split / label / "1.jpg").write_bytes(encode(noise(80, 60, seed)))
+    draw_splits(folder, dict.fromkeys(("train", "val"), ((0,), (1,), (2,))), (80, 60))
     return folder
 
 

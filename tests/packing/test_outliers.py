@@ -28,7 +28,7 @@ from antbee.predictor import Floats
 from antbee.training.data import Split
 from antbee.training.network import build_model
 from antbee.typicality import FEWEST, load_judge
-from tests.conftest import LABELS, encode, noise
+from tests.conftest import LABELS, draw_splits, encode, noise
 
 EACH = 7  # of each label, so that there are enough in all
 
@@ -37,13 +37,11 @@ EACH = 7  # of each label, so that there are enough in all
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make just enough pictures of each label in each split."""
     folder = tmp_path_factory.mktemp("pictures") / "data"
-    for index, label in enumerate(LABELS):
-        for split in ("train", "val"):
-            (folder / split / label).mkdir(parents=True)
-            for number in range(EACH):
-                seed = 1000 * (split == "val") + 100 * index + number
-                path = folder / split / label / f"{number}.jpg"
-                path.write_bytes(encode(noise(80, 60, seed)))
+    seeds = {
+        split: [range(first, first + EACH) for first in (begin, begin + 100, begin + 200)]
+        for split, begin in (("train", 0), ("val", 1000))
+    }
+    draw_splits(folder, seeds, (80, 60))
     return folder
 
 

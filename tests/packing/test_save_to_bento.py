@@ -36,7 +36,16 @@ from antbee.training.checkpoint import (
 )
 from antbee.training.network import build_model
 from save_to_bento import main
-from tests.conftest import LABELS, REPOSITORY, Server, StartServer, encode, environment, noise
+from tests.conftest import (
+    LABELS,
+    REPOSITORY,
+    Server,
+    StartServer,
+    draw_splits,
+    encode,
+    environment,
+    noise,
+)
 
 pytestmark = [
     # BentoML's, as it is imported.
@@ -77,12 +86,7 @@ def checkpoint(packed: PackedModel, tmp_path_factory: pytest.TempPathFactory) ->
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make two pictures of each label in each split, and one that cannot be read."""
     folder = tmp_path_factory.mktemp("pictures") / "data"
-    for index, label in enumerate(LABELS):
-        for split in ("train", "val"):
-            (folder / split / label).mkdir(parents=True)
-            for number in range(2):
-                path = folder / split / label / f"{number}.jpg"
-                path.write_bytes(encode(noise(300, 200, 2 * index + number)))
+    draw_splits(folder, dict.fromkeys(("train", "val"), ((0, 1), (2, 3), (4, 5))), (300, 200))
     (folder / "val" / LABELS[0] / "broken.jpg").write_bytes(b"\xff\xd8\xff")
     return folder
 

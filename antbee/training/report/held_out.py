@@ -8,7 +8,8 @@ another.
 
 import json
 import shlex
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -16,13 +17,13 @@ import torch
 
 from antbee.accuracy import HeldOut, confusion, describe_accuracy, recall
 from antbee.command import say
-from antbee.errors import AntBeeError, CheckpointError
-from antbee.files import sha256_of, write_atomically
+from antbee.errors import AntBeeError
+from antbee.files import sha256_of
 from antbee.images import Preprocessing
 from antbee.training.checkpoint import Checkpoint, load_checkpoint
 from antbee.training.data import Pictures
 from antbee.training.device import choose_device
-from antbee.training.folder import BEST
+from antbee.training.folder import BEST, write_file
 from antbee.training.network import restore_model
 from antbee.training.report.measure import Answers, answer
 
@@ -62,13 +63,7 @@ def write_result(
         copies=tested["copies"],
         labels={label: recall(counts, index) for index, label in enumerate(checkpoint.labels)},
     )
-    try:
-        text = json.dumps(result.describe(), indent=2) + "\n"
-        write_atomically(folder / RESULT, text.encode())
-    except OSError as error:
-        raise CheckpointError(
-            f"{folder / RESULT} could not be written: {error.strerror}"
-        ) from error
+    write_file(folder / RESULT, (json.dumps(result.describe(), indent=2) + "\n").encode())
     say(f"test: {describe_accuracy(result.right)}")
     return result
 
@@ -85,7 +80,7 @@ def try_test(folder: Path, pictures: Pictures, device: torch.device | None = Non
     """
     if not pictures.test:
         return
-    try:
+    with try_again_later("not tested", folder, " --split test"):
         done = read_result(folder / BEST)
         if done and done.sha256 == pictures.provenance["test"]["sha256"]:
             say(f"test, measured before: {describe_accuracy(done.right)}")
@@ -96,7 +91,17 @@ def try_test(folder: Path, pictures: Pictures, device: torch.device | None = Non
         network = restore_model(checkpoint).to(device).eval()
         preprocessing = Preprocessing.of_size(checkpoint.arguments["size"])
         write_result(folder, checkpoint, answer(network, own.test, device, preprocessing), own)
+
+
+@contextmanager
+def try_again_later(lacking: str, folder: Path, options: str = "") -> Iterator[None]:
+    """Say what fails at the end of a run, whatever it is, and how to try again: the run has ended.
+
+    `options` follow the command that makes the report of the run's folder.
+    """
+    try:
+        yield
     except Exception as error:  # noqa: BLE001 - whatever it is, the run is worth more
-        again = f"python -m antbee.training.report {shlex.quote(str(folder))} --split test"
+        again = f"python -m antbee.training.report {shlex.quote(str(folder))}{options}"
         what = str(error) if isinstance(error, AntBeeError) else repr(error)
-        say(f"not tested: {what}; to try again: {again}")
+        say(f"{lacking}: {what}; to try again: {again}")

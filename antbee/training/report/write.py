@@ -2,7 +2,6 @@
 
 import json
 import random
-import shlex
 from dataclasses import MISSING, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,15 +13,15 @@ from torch import nn
 from antbee.accuracy import HeldOut, Proportion, most_confused
 from antbee.calibration import reliability, softmax
 from antbee.command import printable, say
-from antbee.errors import AntBeeError, CheckpointError, DataError
-from antbee.files import canonical, write_atomically
+from antbee.errors import CheckpointError, DataError
+from antbee.files import canonical
 from antbee.images import Preprocessing
 from antbee.training.checkpoint import Metrics, load_checkpoint
 from antbee.training.data import Pictures
 from antbee.training.device import choose_device
-from antbee.training.folder import BEST, METRICS
+from antbee.training.folder import BEST, METRICS, write_file
 from antbee.training.network import restore_model
-from antbee.training.report.held_out import read_result, write_result
+from antbee.training.report.held_out import read_result, try_again_later, write_result
 from antbee.training.report.measure import answer, explain, shrink
 from antbee.training.report.page import MOST_LABELS, MOST_SUSPECTS, Content, render
 from antbee.training.suspects import SUSPECTS, find_suspects, read_marks, to_csv
@@ -142,12 +141,7 @@ def write_report(
     if tested:
         made = {name.replace(".", "-test."): data for name, data in made.items()}
     for name, data in made.items():  # the page last: where it is, its charts are
-        try:
-            write_atomically(folder / name, data)
-        except OSError as error:
-            raise CheckpointError(
-                f"{folder / name} could not be written: {error.strerror}"
-            ) from error
+        write_file(folder / name, data)
     return folder / (TEST_REPORT if tested else REPORT)
 
 
@@ -176,12 +170,8 @@ def try_report(
     Where the report is, or what went wrong, is said on stderr. The arguments are those of
     `write_report`.
     """
-    try:
+    with try_again_later("no report", folder):
         say(f"report: {write_report(folder, pictures, device, pooled)}")
-    except Exception as error:  # noqa: BLE001 - whatever it is, the run is worth more
-        again = f"python -m antbee.training.report {shlex.quote(str(folder))}"
-        what = str(error) if isinstance(error, AntBeeError) else repr(error)
-        say(f"no report: {what}; to try again: {again}")
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
