@@ -111,16 +111,17 @@ try_lambda() {
     try_in_container --memory 1769m --memory-swap 1769m --cpus 1 --read-only --ipc none \
         --tmpfs /tmp:size=512m --user 993:990 --workdir /bento/src \
         --env AWS_LAMBDA_FUNCTION_MEMORY_SIZE=1769 --env AWS_LAMBDA_FUNCTION_TIMEOUT=30 \
-        --publish "127.0.0.1:$port:8080" --volume "$emulator:/aws-lambda-rie:ro" \
-        --entrypoint /aws-lambda-rie "$image" /bento/src/aws/serve-lambda
+        --publish "127.0.0.1:$port:$port" --volume "$emulator:/aws-lambda-rie:ro" \
+        --entrypoint /aws-lambda-rie "$image" --runtime-interface-emulator-address "0.0.0.0:$port" \
+        --runtime-api-address "127.0.0.1:$((port + 1))" /bento/src/aws/serve-lambda
     await 20 python3 -B "$here/invoke.py" "http://127.0.0.1:$port" || answered
     echo "    it answers: $answer" >&2
 }
 
 try_beanstalk() {
-    step "trying it as Beanstalk would run it: 2 GB, two processors, port 5000"
-    try_in_container --memory 2g --memory-swap 2g --cpus 2 --env PORT=5000 \
-        --publish "127.0.0.1:$port:5000" "$image"
+    step "trying it as Beanstalk would run it: 2 GB, two processors, a port of its own"
+    try_in_container --memory 2g --memory-swap 2g --cpus 2 --env PORT="$port" \
+        --publish "127.0.0.1:$port:$port" "$image"
     await 60 smoke "http://127.0.0.1:$port" || answered
     echo "    it answers: $answer" >&2
     PATH=$PATH:/usr/sbin
