@@ -4,7 +4,8 @@
 # --dry-run stops before anything leaves this machine, and goes on where only AWS's side is not ready
 # yet: it needs no account. ANTBEE_API_KEY becomes the key that clients must send, PARAMETERS="Memory=3008
 # HttpApi=yes" others of the template's parameters; a stack that is there keeps those that are not
-# named. NAME (default antbee) is what the repository and the stacks are called after.
+# named. NAME (default antbee) is what the repository and the stacks are called after; URL is where to ask
+# for a prediction, where the stack's own address is not for that.
 set -eu
 
 usage="usage: deploy.sh [--dry-run] lambda|beanstalk [TAG], or deploy.sh [--dry-run] remove"
@@ -136,6 +137,7 @@ try_beanstalk() {
     nginx -p "$scratch/nginx" -c "$scratch/nginx/nginx.conf" >&2 &
     nginx=$!
     await 10 smoke "http://127.0.0.1:$((port + 1))" || fail "nginx answers no picture"
+    echo "    it answers: $answer" >&2
     kill "$nginx" && wait "$nginx" || true
     nginx=
 }
@@ -218,8 +220,8 @@ print(json.dumps([*sys.argv[1:], *([] if key is None else [f"ApiKey={key}"])]))'
         why "$stack" FAILED
         fail "the stack failed: CloudFormation says why above"
     }
-    url=$(aws cloudformation describe-stacks --stack-name "$stack" --output text \
-        --query "Stacks[0].Outputs[?OutputKey=='Url'].OutputValue")
+    url=${URL:-$(aws cloudformation describe-stacks --stack-name "$stack" --output text \
+        --query "Stacks[0].Outputs[?OutputKey=='Url'].OutputValue")}
     url=${url%/}
 }
 

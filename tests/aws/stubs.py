@@ -122,6 +122,8 @@ def python3(arguments: Sequence[str]) -> int:
             files = {
                 "bento.yaml": "",
                 "env/python/requirements.txt": "bentoml==1.4.39\n",
+                "src/aws/requirements.txt": "awslambdaric==4.2.2\n",
+                "src/aws/serve-lambda": "",
                 "src/heroku/requirements.txt": "gunicorn==27.0\n",
                 "src/heroku/serve-gunicorn": "",
             }

@@ -162,6 +162,16 @@ def test_deploys_to_beanstalk(machine: Machine) -> None:
 
 
 @pytest.mark.slow
+def test_address_of_your_own(machine: Machine) -> None:
+    """With a certificate, the load balancer's own name is not the one to ask."""
+    url = f"http://localhost:{machine.port}"
+    run = machine.deploy("beanstalk", URL=f"{url}/", PARAMETERS="Certificate=arn:aws:acm:x")
+
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.startswith(f"curl -X POST {url}/predict ")
+
+
+@pytest.mark.slow
 def test_platform_stays(machine: Machine) -> None:
     """Another platform would make another environment: one that is there keeps its own."""
     machine.make("antbee-beanstalk", "UPDATE_COMPLETE")
