@@ -4,7 +4,7 @@ export EPOCHS WEIGHTS DATA_URL
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder
 
-.PHONY: help serve test test-all check bench heroku-test lock
+.PHONY: help serve test test-all check bench heroku-test tools lock
 
 help:
 	@echo "make serve        from nothing to a server on PORT (EPOCHS, WEIGHTS and DATA_URL pass through)"
@@ -14,6 +14,7 @@ help:
 	@echo "make bench        serving beside its peers (a quarter of an hour; BENTO is a tag); with WEIGHTS=FILE,"
 	@echo "                  training beside the tutorial's recipe and exact resumption too (an hour)"
 	@echo "make heroku-test  the container image, as a dyno runs it (needs Docker; half an hour with FULL=1)"
+	@echo "make tools        what the tests of aws/ and kubernetes/ need beside that, into .venv-tools"
 
 serve: .venv/train.installed
 	@sh scripts/quickstart.sh
@@ -40,6 +41,11 @@ bench: .venv/bench.installed data/train
 heroku-test: .venv/dev.installed
 	@docker info >/dev/null 2>&1 || { echo "error: no Docker engine answers: start one" >&2; exit 1; }
 	$(BIN)/python -m pytest tests/heroku/container
+
+tools: .venv-tools/installed
+.venv-tools/installed: pyproject.toml scripts/install.sh
+	@PYTHON="$(PYTHON)" sh scripts/install.sh tools
+	@touch $@
 
 data/train:
 	sh get_data.sh

@@ -1,18 +1,24 @@
 #!/bin/sh
 # Makes .venv, or adds to it: install.sh train|dev|bench
 # train is what training, packing and serving need; dev adds tests and checks, bench the peers.
+# install.sh tools makes .venv-tools instead: what other people's systems are tested with.
 set -eu
 cd "$(dirname "$0")/.."
 
 torch_cpu=https://download.pytorch.org/whl/cpu
 
+# Apache-2.0: its wheel holds Lambda's own emulator (Apache-2.0, too), which is all that is taken.
+sam_cli='aws-sam-cli>=1.150'
+
 say() { echo "$*" >&2; }
 
+venv=.venv
 case ${1:-} in
     train) extras=train ;;
     dev) extras=train,dev ;;
     bench) extras=train,dev,bench ;;
-    *) say "usage: install.sh train|dev|bench"; exit 2 ;;
+    tools) venv=.venv-tools ;;
+    *) say "usage: install.sh train|dev|bench|tools"; exit 2 ;;
 esac
 
 # PyPI's torch for Linux brings gigabytes of CUDA, of no use without an NVIDIA GPU. PyTorch's own
@@ -36,11 +42,35 @@ command -v "$python" >/dev/null || { say "error: there is no $python: install Py
     exit 1
 }
 
-if [ ! -x .venv/bin/python ]; then
-    say "making .venv (a few minutes the first time)"
-    "$python" -m venv .venv || { say "error: no virtual environment: on Debian, apt install python3-venv"; exit 1; }
+# pip takes four times as long as uv for the 150 packages that the tools bring along.
+install_tools() {
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check uv
+    "$venv/bin/uv" pip install --quiet --python "$venv/bin/python" --group tools
+    [ "$(uname -s)" = Linux ] || { say "Lambda's emulator runs on Linux alone: left out"; return 0; }
+    scratch=$(mktemp -d)
+    trap 'rm -rf "$scratch"' EXIT
+    "$venv/bin/python" -m pip download --quiet --disable-pip-version-check --no-deps \
+        --only-binary :all: --dest "$scratch" "$sam_cli"
+    "$venv/bin/python" - "$scratch" "$venv/bin/aws-lambda-rie" <<'PYTHON'
+import platform, sys
+from pathlib import Path
+from zipfile import ZipFile
+folder, target = map(Path, sys.argv[1:])
+machine = {"aarch64": "arm64"}.get(platform.machine(), platform.machine())
+new = target.with_suffix(".new")
+with ZipFile(*folder.glob("*.whl")) as wheel:
+    new.write_bytes(wheel.read(f"samcli/local/rapid/aws-lambda-rie-{machine}"))
+new.chmod(0o755)
+new.rename(target)
+PYTHON
+}
+
+if [ ! -x "$venv/bin/python" ]; then
+    say "making $venv (a few minutes the first time)"
+    "$python" -m venv "$venv" || { say "error: no virtual environment: on Debian, apt install python3-venv"; exit 1; }
 fi
 
+if [ "$venv" = .venv-tools ]; then install_tools; exit 0; fi
 set -- --constraint requirements.txt --editable ".[$extras]"
 if wants_cpu_builds; then
     say "no NVIDIA GPU here: taking torch's CPU builds"

@@ -265,6 +265,14 @@ def gunicorn(target: str, port: int) -> list[str]:
     return ["gunicorn", "--config", conf, "--bind", f"127.0.0.1:{port}", app]
 
 
+def tool(name: str) -> str:
+    """Return the path of a program that `make tools` installs; skip the test where it is not."""
+    path = REPOSITORY / ".venv-tools/bin" / name
+    if not path.exists():
+        pytest.skip(f"there is no {name} here: make tools")
+    return str(path)
+
+
 def free_port() -> int:
     """Find a port that nothing listens on."""
     with socket.socket() as probe:
