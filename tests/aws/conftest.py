@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.aws.gateway import Gateway
+from gateway import Gateway
 from tests.conftest import (
     KEY,
     ORIGIN,

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.aws.gateway import Gateway
+from gateway import Gateway
 from tests.conftest import encode, free_port, tool
 from tests.heroku.container.conftest import FIGURES
 from tests.heroku.container.dyno import Dyno, docker
