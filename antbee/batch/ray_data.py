@@ -10,9 +10,10 @@ between the two steps that keep them in line, a kill can leave rows that are in 
 
 import logging
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +26,11 @@ from antbee.batch.storage import Place
 from antbee.errors import AntBeeError, DataError
 from antbee.images import configure_pillow
 
+ENVIRONMENT: Final = {
+    "RAY_USAGE_STATS_ENABLED": "0",  # or it reports to its makers
+    "RAY_DATA_LOG_LEVEL": "ERROR",
+    "RAY_BACKEND_LOG_LEVEL": "fatal",  # it warns of what Ray Data itself does
+}
 MOST_TASKS: Final = 10_000
 """Shares that Ray gives out of what there is to do: it remembers each."""
 
@@ -88,7 +94,8 @@ def score(
     Raises:
         DataError: the cluster cannot be reached, has no CPU free, or fails.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     import ray  # noqa: PLC0415 - an extra
     import ray.data  # noqa: PLC0415 - likewise
     from ray.exceptions import RayError  # noqa: PLC0415 - likewise
@@ -111,7 +118,9 @@ def score(
                 Actor,
                 batch_size=1,
                 num_cpus=1,
-                compute=ray.data.ActorPoolStrategy(min_size=1, max_size=actors),
+                compute=ray.data.ActorPoolStrategy(
+                    min_size=1, initial_size=actors, max_size=actors
+                ),
                 fn_constructor_args=(job, files),
             )
             for row in done.iter_rows():
@@ -148,7 +157,8 @@ def joined(address: str | None) -> Iterator[None]:
         reason = str(error).strip().splitlines()[0]
         raise DataError(f"Ray's cluster {address} cannot be reached: {reason}") from error
     try:
-        yield
+        with redirect_stdout(sys.stderr):  # where Ray tells of machines that it has lost
+            yield
     finally:
         ray.shutdown()
 

@@ -11,7 +11,7 @@ import pytest
 from antbee.artifact import PackedModel
 from antbee.batch.record import part_name
 from tests.batch.command import read_rows, read_success, run
-from tests.batch.conftest import PICTURES
+from tests.batch.conftest import PICTURES, repeat
 from tests.conftest import REPOSITORY, environment
 
 Capture = pytest.CaptureFixture[str]
@@ -106,13 +106,3 @@ def test_two_processes_with_one_shard(packed: PackedModel, pictures: Path, tmp_p
     rows = read_rows(out)
     assert len({row["path"] for row in rows}) == len(rows) == 20 * PICTURES
     assert read_success(out)["pictures"] == len(rows)
-
-
-def repeat(pictures: Path, folder: Path, times: int) -> Path:
-    """Make a folder in which pictures are linked many times."""
-    for turn in range(times):
-        for path in pictures.rglob("*.*"):
-            link = folder / f"{turn:03}" / path.name
-            link.parent.mkdir(parents=True, exist_ok=True)
-            link.hardlink_to(path)
-    return folder
