@@ -17,6 +17,7 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
+from pyarrow.fs import FileType
 
 from antbee.batch.storage import Bucket, in_words, is_address, open_bucket
 from antbee.command import say
@@ -104,7 +105,9 @@ def find_entries(source: str, out: str) -> Iterator[Entry]:
         bucket = open_bucket(source)
         with in_words(source):
             (info,) = bucket.filesystem.get_file_info([bucket.path])
-        if not info.is_file:
+        if info.type == FileType.NotFound:
+            raise DataError(f"there is no {source}")
+        if info.type == FileType.Directory:
             return _entries_of_bucket(source, bucket)
         return _entries_of_list(source, lambda: bucket.filesystem.open_input_file(bucket.path))
     path = Path(source)
@@ -128,7 +131,7 @@ def _entries_of_folder(path: Path, out: Path) -> Iterator[Entry]:
 def _entries_of_bucket(source: str, bucket: Bucket) -> Iterator[Entry]:
     with in_words(source):
         # All at once, some 500 bytes a picture: pyarrow gives no part of a listing.
-        names = sorted(one.path for one in bucket.find(recursive=True))
+        names = sorted(one.path for one in bucket.find(recursive=True) if one.is_file)
     scheme, passed_over, found = source.partition("://")[0], Counter[str](), False
     for name in names:
         below = name.removeprefix(bucket.path).lstrip("/").split("/")

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from pyarrow import ArrowException, NativeFile, OSFile
-from pyarrow.fs import FileInfo, FileSelector, FileSystem, FileType
+from pyarrow.fs import FileInfo, FileSelector, FileSystem
 
 from antbee.errors import DataError
 from antbee.files import TEMPORARY
@@ -105,9 +105,10 @@ class Bucket:
         return {one.base_name for one in self.find(recursive=False)}
 
     def find(self, *, recursive: bool) -> list[FileInfo]:
-        """Find the objects in it."""
+        """Find the objects in it, and what other objects' names begin with, as a folder."""
         where = FileSelector(self.path, recursive=recursive, allow_not_found=True)
-        return [one for one in self.filesystem.get_file_info(where) if one.type == FileType.File]
+        found: list[FileInfo] = self.filesystem.get_file_info(where)
+        return found
 
     def open(self, name: str) -> NativeFile:
         """See `Place.open`."""
@@ -153,7 +154,9 @@ def open_bucket(address: str) -> Bucket:
 @cache
 def _filesystem(bucket: str) -> FileSystem:
     """Find a bucket's file system once, which asks where the bucket is."""
-    return FileSystem.from_uri(bucket)[0]
+    # A small object is then one request and all or nothing, not an upload of several parts.
+    options = "?allow_delayed_open=true" if bucket.startswith("s3://") else ""
+    return FileSystem.from_uri(bucket + options)[0]
 
 
 def open_place(text: str) -> Place:
