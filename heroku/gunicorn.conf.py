@@ -121,6 +121,8 @@ def on_exit(_: Any) -> None:  # noqa: ANN401 - likewise
 
 
 METRICS = "PROMETHEUS_MULTIPROC_DIR"
+# When each series began, which nobody asks: as many series again. Several workers have none.
+os.environ.setdefault("PROMETHEUS_DISABLE_CREATED_SERIES", "true")
 memory = memory_limit() // MB
 count = os.environ.get("WEB_CONCURRENCY", str(workers_that_fit(memory, cores())))
 if not (count.isascii() and count.isdigit() and int(count)):

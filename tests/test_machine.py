@@ -73,10 +73,11 @@ def test_memory_is_that_of_every_group_around_it(
 @pytest.mark.parametrize(
     ("files", "expected"),
     [
-        ({"two/cpu.max": "200000 100000\n"}, 2),
+        ({"two/cpu.max": "240000 100000\n"}, 2),
         ({"two/cpu.max": "max 100000\n"}, 4),
-        ({"two/slice/service/cpu.max": "max 100000", "two/slice/cpu.max": "399999 100000"}, 3),
-        ({"two/slice/service/cpu.max": "50000 100000"}, 1),
+        ({"two/slice/service/cpu.max": "max 100000", "two/slice/cpu.max": "290000 100000"}, 3),
+        ({"two/cpu.max": "150000 100000"}, 2),
+        ({"two/slice/service/cpu.max": "20000 100000"}, 1),
         ({"two/cpu.max": "900000 100000"}, 4),
         ({"two/another/cpu.max": "100000 100000"}, 4),
         (
@@ -86,12 +87,12 @@ def test_memory_is_that_of_every_group_around_it(
         ({"one/cpu.cfs_quota_us": "-1\n", "one/cpu.cfs_period_us": "100000\n"}, 4),
         ({}, 4),
     ],
-    ids=["quota", "max", "parent", "half", "more", "another", "version-1", "none-1", "nothing"],
+    ids=["quota", "max", "parent", "half", "less", "more", "another", "v1", "none", "nothing"],
 )
 def test_cores_are_the_containers(
     files: dict[str, str], expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A quota of CPU time counts, in either version and in every group around, in whole cores."""
+    """A quota of CPU time counts, in either version and in every group around."""
     own = tmp_path / "own"
     own.write_text("4:memory:/another\n3:cpu,cpuacct:/of/one\n0::/slice/service\n")
     monkeypatch.setattr(machine, "_OWN_GROUPS", own)

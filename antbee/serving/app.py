@@ -62,14 +62,17 @@ def create_app(
             the metrics are before it, which count what it refuses.
     """
     ours = [*(api_routes(settings) if routes is None else routes), *page]
-    paths = {route.path for route in ours}
+    taken = {route.path for route in ours}
     # No other way leads to those, such as a redirect from an address with a slash behind it.
-    theirs = [route for route in bentoml_app.routes if getattr(route, "path", None) not in paths]
+    theirs = [route for route in bentoml_app.routes if getattr(route, "path", None) not in taken]
     bentoml_app.router.routes = theirs
-    paths.update(route.path for route in theirs if isinstance(route, Route))
+    known = [*ours, *(route for route in theirs if isinstance(route, Route))]
+    paths = frozenset(route.path for route in known)
+    # What takes a body works for it; nobody asks how long a probe takes, or a file of the page.
+    timed = frozenset(route.path for route in known if "POST" in (route.methods or ()))
     middleware = [
         Middleware(Drain, limit=DRAIN_BODIES * settings.max_body),
-        Middleware(Telemetry, metrics=metrics, paths=frozenset(paths)),
+        Middleware(Telemetry, metrics=metrics, paths=paths, timed=timed),
         *in_front,
     ]
     if settings.cors_origins:

@@ -25,6 +25,7 @@ from prometheus_client import (
     Gauge,
     Histogram,
     ProcessCollector,
+    Summary,
     generate_latest,
 )
 from prometheus_client.metrics_core import Metric
@@ -39,12 +40,13 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Tracer
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
-PROBABILITIES: Final = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
-TYPICALITIES: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
-SECONDS: Final = (
-    *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
-    *(1.0, 2.5, 5.0, 10.0, 25.0),
-)
+PROBABILITIES: Final = (0.5, 0.7, 0.9, 0.99)
+"""How many answers are unsure, and how sure the others are; the last bucket is the rest."""
+TYPICALITIES: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
+"""How many pictures another `ANTBEE_UNKNOWN_BELOW` would refuse, and whether half are below 0.5."""
+SECONDS: Final = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+"""From the fastest answer about a picture to a slow upload. A bucket is a series for each path and
+process: what is asked of a latency is its 99th percentile, and the share above a limit."""
 DIRECTORY: Final = "PROMETHEUS_MULTIPROC_DIR"
 """Where the processes of one server share their numbers, as prometheus_client names it."""
 PROBES: Final = frozenset({"/livez", "/readyz", "/health", "/healthz"})
@@ -88,16 +90,15 @@ class Metrics:
         )
         self._seconds = Histogram(
             "antbee_request_seconds",
-            "From a request's headers to the end of its answer",
+            "From the headers of a request with a body to the end of its answer",
             ["path"],
             buckets=SECONDS,
             registry=registry,
         )
-        self._stages = Histogram(
+        self._stages = Summary(
             "antbee_stage_seconds",
             "Where a picture's time goes: queue, decode, network, draw",
             ["stage"],
-            buckets=SECONDS,
             registry=registry,
         )
         self._predictions = Counter(
@@ -134,10 +135,11 @@ class Metrics:
             registry=registry,
         )
 
-    def answered(self, path: str, status: int, seconds: float) -> None:
-        """Count a request to one of our paths, or to `other`."""
+    def answered(self, path: str, status: int, seconds: float | None) -> None:
+        """Count a request to one of our paths, or to `other`, and what it took if that is asked."""
         self._requests.labels(path, status).inc()
-        self._seconds.labels(path).observe(seconds)
+        if seconds is not None:
+            self._seconds.labels(path).observe(seconds)
 
     def predicted(self, prediction: Prediction) -> None:
         """Count a prediction."""
@@ -215,12 +217,13 @@ class Telemetry:
 
     A sane `X-Request-ID` that the client or its router sent is kept, so that the lines of several
     servers can be brought together; otherwise a random one is made. The answer carries it too. The
-    metrics name no other path than `paths`.
+    metrics name no other path than `paths`, and tell the latency of those that are `timed`.
     """
 
     app: ASGIApp
     metrics: Metrics
     paths: Collection[str]
+    timed: Collection[str] = ()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -251,7 +254,7 @@ class Telemetry:
         finally:
             seconds = time.perf_counter() - began
             path = scope["path"] if scope["path"] in self.paths else OTHER
-            self.metrics.answered(path, status, seconds)
+            self.metrics.answered(path, status, seconds if path in self.timed else None)
             if path not in QUIET:
                 client = (scope["client"] or ("",))[0]
                 fields = {

@@ -9,6 +9,7 @@ from torch import distributed
 from torch.nn import functional
 
 from antbee.errors import SettingsError
+from antbee.machine import cores
 
 CLEARLY: Final = 1.2
 """How many times faster bfloat16 must be, which loses digits."""
@@ -19,7 +20,8 @@ _BFLOAT16: Final = ("avx512_bf16", "amx_bf16")
 def choose_device(name: str) -> torch.device:
     """Take the named device; `auto` takes the first of cuda, mps and cpu that is there.
 
-    Of several processes on a machine each takes a GPU of its own, unless one is named.
+    Of several processes on a machine each takes a GPU of its own, unless one is named. On a
+    CPU torch takes a thread for each core that it sees; of a container's quota it gets fewer.
 
     Raises:
         SettingsError: torch does not know the device or does not find it here, or several processes
@@ -27,6 +29,7 @@ def choose_device(name: str) -> torch.device:
     """
     # What is validated is what is served, which rounds no factor to ten bits.
     torch.backends.cudnn.allow_tf32 = False
+    torch.set_num_threads(min(torch.get_num_threads(), cores()))
     several = distributed.is_available() and distributed.is_initialized()
     available = ["cpu"]
     if torch.backends.mps.is_available() and not several:

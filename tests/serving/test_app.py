@@ -196,3 +196,14 @@ def test_requests_are_counted_by_known_paths() -> None:
     assert 'antbee_requests_total{path="/hello",status="200"} 1.0' in counted
     assert 'antbee_requests_total{path="other",status="404"} 2.0' in counted
     assert 'antbee_requests_total{path="/broken",status="500"} 1.0' in counted
+
+
+def test_only_what_takes_a_body_is_timed() -> None:
+    """A latency is a dozen series: somebody's own routes have one, probes and pages do not."""
+    metrics = Metrics()
+    app = build(metrics, Starlette(routes=[Route("/mine", hello, methods=["POST"])]))
+    for path, method in (("/mine", "POST"), ("/hello", "GET"), ("/livez", "GET"), ("/x", "POST")):
+        ask_app(app, path, method)
+    timed = re.findall(r'antbee_request_seconds_count{path="(.*)"}', metrics.exposition().decode())
+
+    assert timed == ["/mine"]

@@ -65,3 +65,16 @@ def test_a_device_that_is_not_there(name: str) -> None:
     """A device that torch cannot use is answered with those that it can."""
     with pytest.raises(SettingsError, match=r"it can use .*cpu"):
         choose_device(name)
+
+
+def test_a_quota_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a container may use fewer cores than torch sees, torch gets fewer threads."""
+    before = torch.get_num_threads()
+    monkeypatch.setattr(module, "cores", lambda: 2)
+    try:
+        for asked, given in ((3, 2), (1, 1)):
+            torch.set_num_threads(asked)
+            choose_device("cpu")
+            assert torch.get_num_threads() == given
+    finally:
+        torch.set_num_threads(before)

@@ -62,6 +62,17 @@ def test_ready_in_five_seconds(image: str) -> None:
     assert sorted(times)[1] <= 5
 
 
+def test_a_quota_is_seen(image: str) -> None:
+    """A container with one CPU, on a machine with more, has one worker with one thread."""
+    options = ("--network", "host", "--cpus", "1")
+    with run_dyno(image, *options, memory="2g") as dyno:
+        python = "from antbee.machine import cores; print(cores())"
+        seen = dyno.shell(f'python -c "{python}"').strip()
+        workers = len(dyno.workers())
+
+    assert (seen, workers) == ("1", 1)
+
+
 def test_log_is_one_line_a_request(dyno: Dyno) -> None:
     """A request leaves one line, with its id, and nothing of the start looks like a fault."""
     dyno.shell("python heroku/smoke.py http://127.0.0.1:$PORT")

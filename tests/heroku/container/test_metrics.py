@@ -1,10 +1,11 @@
-"""Metrics of several workers."""
+"""Metrics of one worker, and of several."""
 
 import asyncio
 import re
 import time
 
 from tests.heroku.container.client import Tally, for_seconds, load
+from tests.heroku.container.conftest import FIGURES
 from tests.heroku.container.dyno import Dyno, run_dyno
 
 
@@ -37,3 +38,16 @@ def test_metrics_are_those_of_all_workers(image: str, jpeg: bytes) -> None:
     assert in_flight is not None
     assert float(in_flight[1]) == 0
     assert workers == 2
+
+
+def test_series_are_few(dyno: Dyno, jpeg: bytes) -> None:
+    """A series is paid for on every machine; probes are counted, and not timed."""
+    for path in ("/livez", "/readyz", "/metrics"):
+        dyno.get(path)
+    assert post(dyno, jpeg).outcomes[200]
+    series = [line for line in dyno.get("/metrics").splitlines() if not line.startswith("#")]
+    FIGURES["Prometheus series of one worker"] = len(series)
+
+    assert len(series) <= 70
+    assert any(line.startswith("antbee_request_seconds_bucket{le=") for line in series)
+    assert not any("_created" in line for line in series)
