@@ -115,7 +115,7 @@ try_lambda() {
         --publish "127.0.0.1:$port:$port" --volume "$emulator:/aws-lambda-rie:ro" \
         --entrypoint /aws-lambda-rie "$image" --runtime-interface-emulator-address "0.0.0.0:$port" \
         --runtime-api-address "127.0.0.1:$((port + 1))" /bento/src/aws/serve-lambda
-    await 20 python3 -B "$here/invoke.py" "http://127.0.0.1:$port" || answered
+    await 1 python3 -B "$here/invoke.py" "http://127.0.0.1:$port" || answered
     echo "    it answers: $answer" >&2
 }
 
@@ -230,7 +230,8 @@ ask() {
     step "waiting for $url/readyz"
     await 60 smoke --ready "$url" || fail "not ready within a minute: see its log"
     step "posting a picture"
-    await 5 smoke "$url" || fail "it is ready, but answers no picture: where it has a key, give it in ANTBEE_API_KEY"
+    await 5 smoke "$url" ||
+        fail "it is ready, but answers no picture: where it has a key, give it in ANTBEE_API_KEY"
     [ "$model" = "$tried" ] || fail "it is $model that answers, and not $tried"
     echo "    it answers: $answer" >&2
 }
@@ -275,7 +276,7 @@ if [ "$target" = remove ]; then
 fi
 check_tools
 check_account
-port=$((10000 + $$ % 20000)) # below those that systems take for outgoing connections
+port=$((10000 + 2 * ($$ % 10000))) # and the next: below those that systems take for outgoing connections
 step "building the image of $tag"
 sh "$here/../heroku/build.sh" "$tag" "$image" >/dev/null
 echo "    $(docker image inspect --format '{{.Size}}' "$image" | awk '{printf "%.0f", $1 / 1e6}') MB" >&2
