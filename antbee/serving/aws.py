@@ -12,6 +12,7 @@ import base64
 import json
 import logging
 import string
+from binascii import a2b_base64
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -120,7 +121,7 @@ class Function:
             log.warning("refused an event that is no HTTP request in payload format 2.0")
             how = "send HTTP requests, by a function URL or an HTTP API with payload format 2.0"
             return _refuse("bad_request", f"this event is no request that is answered here: {how}")
-        self._runner.run(self._serve(exchange))
+        self._runner.get_loop().run_until_complete(self._serve(exchange))
         if DESTROYED in exchange.text:
             _explain(exchange)
         answer = _write_answer(exchange.status, exchange.headers, bytes(exchange.content))
@@ -177,7 +178,7 @@ def _read_event(event: Any, context: Context) -> Exchange:  # noqa: ANN401 - wha
     if event["version"] != "2.0":
         raise ValueError
     text = "" if event.get("isBase64Encoded") else body
-    data = text.encode("utf-8", "replace") if text else base64.b64decode(body, validate=True)
+    data = text.encode("utf-8", "replace") if text else a2b_base64(body, strict_mode=True)
     path = quote(event["rawPath"], safe=_IN_PATHS)
     stage = f"/{about.get('stage')}/"
     if f"{path}/".startswith(stage):  # of an HTTP API, unless it is `$default`

@@ -1,15 +1,17 @@
 """The service as a Lambda function, in AWS's own emulator, behind what a function URL does."""
 
 import signal
+import socket
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
-from tests.aws.gateway import Gateway
+from gateway import Gateway
 from tests.conftest import (
     KEY,
     ORIGIN,
@@ -27,8 +29,9 @@ MEMORY = {"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "1769"}
 @contextmanager
 def emulated(command: list[str], log: Path, variables: dict[str, str]) -> Iterator[Server]:
     """Let Lambda's emulator run a command, behind a gateway; it starts with the first request."""
-    inside, runtime = (f"127.0.0.1:{free_port()}" for _ in range(2))
-    options = ["--runtime-interface-emulator-address", inside, "--runtime-api-address", runtime]
+    port = free_port()
+    options = ["--runtime-interface-emulator-address", f"127.0.0.1:{port}"]
+    options += ["--runtime-api-address", f"127.0.0.1:{free_port()}"]
     with log.open("wb") as output:
         process = subprocess.Popen(
             [tool("aws-lambda-rie"), *options, *command],
@@ -37,7 +40,11 @@ def emulated(command: list[str], log: Path, variables: dict[str, str]) -> Iterat
             stdout=output,
             stderr=subprocess.STDOUT,
         )
-    with Gateway(free_port(), f"http://{inside}") as gateway:
+    while process.poll() is None:  # until it listens
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+            break
+        time.sleep(0.01)
+    with Gateway(free_port(), f"http://127.0.0.1:{port}") as gateway:
         threading.Thread(target=gateway.serve_forever, name="gateway").start()
         try:
             yield Server(f"http://127.0.0.1:{gateway.server_port}", process, log)

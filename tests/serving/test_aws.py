@@ -18,7 +18,7 @@ from antbee.artifact import PackedModel
 from antbee.serving.api import TIME_LEFT
 from antbee.serving.aws import MARGIN, MOST_BYTES, Function
 from antbee.serving.settings import Settings
-from tests.aws.gateway import from_answer, to_event
+from gateway import from_answer, to_event
 from tests.conftest import encode, noise
 from tests.serving.in_process import SETTINGS, Json, Server, coded
 

@@ -1,6 +1,9 @@
-"""What a function URL does between HTTP and a function: `python gateway.py PORT URL`.
+"""What a function URL does between HTTP and a Lambda function.
 
-At URL is Lambda's emulator, which answers one event at a time, and dies of two.
+    python benchmarks/gateway.py 3000 http://127.0.0.1:8080
+
+Listens on the first, and asks Lambda's emulator at the second, which answers one event at a time
+and dies of two. What asks a server over HTTP can ask a function so, `conformance.py --url` too.
 """
 
 import base64
