@@ -130,7 +130,7 @@ def _entries_of_folder(path: Path, out: Path) -> Iterator[Entry]:
 
 def _entries_of_bucket(source: str, bucket: Bucket) -> Iterator[Entry]:
     with in_words(source):
-        # All at once, some 500 bytes a picture: pyarrow gives no part of a listing.
+        # All at once, some 400 bytes a picture: pyarrow gives no part of a listing.
         names = sorted(one.path for one in bucket.find(recursive=True) if one.is_file)
     scheme, passed_over, found = source.partition("://")[0], Counter[str](), False
     for name in names:

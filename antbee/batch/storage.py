@@ -82,7 +82,12 @@ class Folder:
                         shutil.copyfileobj(source, file)
                 file.flush()
                 os.fsync(file.fileno())
-            temporary.replace(self.path / name)
+            try:
+                temporary.replace(self.path / name)
+            except FileNotFoundError:
+                # A process that did the same has ended the run meanwhile, and cleaned.
+                if not (self.path / name).exists():
+                    raise
         finally:
             temporary.unlink(missing_ok=True)
 
@@ -165,7 +170,7 @@ def open_place(text: str) -> Place:
     Raises:
         DataError: see `open_bucket`.
     """
-    return open_bucket(text) if is_address(text) else Folder(Path(text))
+    return open_bucket(text) if is_address(text) else Folder(Path(text).absolute())
 
 
 def read_bytes(path: bytes, base: Path | None = None) -> bytes:
