@@ -61,3 +61,12 @@ lock: .venv/dev.installed
 .venv/%.installed: pyproject.toml requirements.txt scripts/install.sh
 	@PYTHON="$(PYTHON)" sh scripts/install.sh $*
 	@touch $@
+
+# What the tests of antbee.batch on Ray need, apart from .venv.
+.PHONY: ray
+ray: .venv-ray/installed
+.venv-ray/installed: pyproject.toml requirements.txt
+	@$(PYTHON) -m venv .venv-ray
+	@.venv-ray/bin/python -m pip install --quiet --disable-pip-version-check \
+	    --constraint requirements.txt --editable ".[ray]"
+	@touch $@

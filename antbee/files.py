@@ -6,7 +6,7 @@ Knows nothing of what is in them.
 import hashlib
 import os
 import unicodedata
-from collections.abc import Callable, Iterable, Set
+from collections.abc import Callable, Iterable, Iterator, Set
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -94,6 +94,16 @@ def walk(top: Path, elsewhere: Set[object] = frozenset()) -> tuple[list[Path], l
     """
     files: list[Path] = []
     faults: list[OSError] = []
+    for found in find(top, elsewhere):
+        if isinstance(found, OSError):
+            faults.append(found)
+        else:
+            files.append(found)
+    return files, faults
+
+
+def find(top: Path, elsewhere: Set[object] = frozenset()) -> Iterator[Path | OSError]:
+    """Find what `walk` does, one at a time; why a folder could not be listed comes in its place."""
     left = [top]
     entered = {*elsewhere, *map(identity, top.resolve().parents)} - {identity(top)}
     while left:
@@ -105,12 +115,15 @@ def walk(top: Path, elsewhere: Set[object] = frozenset()) -> tuple[list[Path], l
             with os.scandir(folder) as entries:
                 names = sorted(one.name for one in entries if not one.name.startswith("."))
         except OSError as error:
-            faults.append(error)
+            yield error
             continue
-        paths = [folder / name for name in names]
-        files += [path for path in paths if not is_folder(path)]
-        left += [path for path in reversed(paths) if is_folder(path)]
-    return files, faults
+        below = []
+        for path in (folder / name for name in names):
+            if is_folder(path):
+                below.append(path)
+            else:
+                yield path
+        left += reversed(below)
 
 
 def is_folder(path: Path) -> bool:

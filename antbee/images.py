@@ -285,14 +285,31 @@ def read_picture(path: Path, at_most: int = -1) -> bytes:
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
         raise DataError("it is not a file")
-    if status.st_size > MAX_BYTES:
-        raise DataError(f"it is larger than {MAX_BYTES / 1e6:g} MB")
+    check_size(status.st_size)
     with path.open("rb") as file:
-        head = file.read(_HEAD)
-        if not looks_like_image(head):
-            raise ImageError("unsupported_image", _describe_other(head))
+        check_head(file.read(_HEAD))
         file.seek(0)
         return file.read(at_most)
+
+
+def check_size(size: int) -> None:
+    """Refuse a file of more bytes than any picture has.
+
+    Raises:
+        DataError: so it is.
+    """
+    if size > MAX_BYTES:
+        raise DataError(f"it is larger than {MAX_BYTES / 1e6:g} MB")
+
+
+def check_head(data: bytes) -> None:
+    """Refuse a file by its first bytes.
+
+    Raises:
+        ImageError: `unsupported_image`.
+    """
+    if not looks_like_image(data[:_HEAD]):
+        raise ImageError("unsupported_image", _describe_other(data[:_HEAD]))
 
 
 def _describe_other(data: bytes) -> str:

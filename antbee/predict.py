@@ -22,13 +22,22 @@ import argparse
 import os
 import sys
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import (
+    Callable,
+    Collection,
+    Generator,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+    Set,
+)
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, redirect_stdout
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 
@@ -42,7 +51,7 @@ from antbee.accuracy import (
 from antbee.ahead import work_ahead
 from antbee.artifact import INDEX, LOGITS, POOLED, PackedModel, read_model
 from antbee.errors import AntBeeError, DataError, ModelError
-from antbee.files import canonical, is_folder, walk
+from antbee.files import canonical, find, is_folder
 from antbee.images import configure_pillow, read_array, read_picture
 from antbee.machine import cores
 from antbee.predictor import RUNTIMES, Predictor, load_predictor, to_prediction
@@ -58,6 +67,8 @@ MOST_MISTAKES: Final = 20
 """Of a true label and a wrong answer that are listed for more labels."""
 AHEAD: Final = 4
 """Pictures for each thread that may be done before the one that is next in order."""
+
+T = TypeVar("T")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -118,8 +129,7 @@ def predict(arguments: argparse.Namespace) -> int:
                 arguments.csv, arguments.jsonl, model, name, truth=arguments.truth
             ) as writers,
             progress_bar("classifying", len(files), hidden=hidden) as bar,
-            ThreadPoolExecutor(arguments.threads, thread_name_prefix="picture") as pool,
-            closing(work_ahead(pool, work, files, AHEAD * arguments.threads)) as outcomes,
+            closing(classify_all(work, files, arguments.threads)) as outcomes,
         ):
             for found in outcomes:
                 truth = find_truth(found.path, spelt, tops) if arguments.truth else None
@@ -168,21 +178,34 @@ def find_files(paths: Iterable[Path]) -> tuple[list[Path | Outcome], Counter[str
     files: list[Path | Outcome] = []
     passed_over: Counter[str] = Counter()
     for top in paths:
-        if not is_folder(top):
-            files.append(top)
-            continue
-        found, faults = walk(top)
-        pictures = [path for path in found if path.suffix.lower() in SUFFIXES]
-        others = (path.suffix.lower() for path in found if path.suffix.lower() not in SUFFIXES)
-        passed_over.update(ending or "no ending" for ending in others)
-        files += pictures
-        for fault in faults:
-            error = DataError(f"the folder cannot be read: {fault.strerror}")
-            files.append(Outcome(Path(str(fault.filename)), error=error))
-        if not pictures and not faults:
-            error = DataError(f"there is no picture in it, nothing called {' or '.join(SUFFIXES)}")
-            files.append(Outcome(top, error=error))
+        files += find_pictures(top, passed_over) if is_folder(top) else [top]
     return files, passed_over
+
+
+def find_pictures(
+    top: Path, passed_over: Counter[str], elsewhere: Set[object] = frozenset()
+) -> Iterator[Path | Outcome]:
+    """Find the pictures of a folder, one at a time, as `find_files` does.
+
+    Args:
+        top: the folder.
+        passed_over: counts the other files by how their names end.
+        elsewhere: folders that are not entered, see `antbee.files.walk`.
+    """
+    nothing = True
+    for found in find(top, elsewhere):
+        if isinstance(found, OSError):
+            error = DataError(f"the folder cannot be read: {found.strerror}")
+            yield Outcome(Path(str(found.filename)), error=error)
+        elif (ending := found.suffix.lower()) in SUFFIXES:
+            yield found
+        else:
+            passed_over[ending or "no ending"] += 1
+            continue
+        nothing = False
+    if nothing:
+        error = DataError(f"there is no picture in it, nothing called {' or '.join(SUFFIXES)}")
+        yield Outcome(top, error=error)
 
 
 def find_truth(path: Path, labels: Mapping[str, str], tops: Collection[Path]) -> str | None:
@@ -245,6 +268,17 @@ def describe_truth(
     return lines
 
 
+def classify_all(
+    work: Callable[[T], Outcome], files: Iterable[T], threads: int
+) -> Generator[Outcome, None, None]:
+    """Let threads classify files, in order; closing the iterator early leaves the rest."""
+    with (
+        ThreadPoolExecutor(threads, thread_name_prefix="picture") as pool,
+        closing(work_ahead(pool, work, files, AHEAD * threads)) as outcomes,
+    ):
+        yield from outcomes
+
+
 def classify(
     model: PackedModel, predictor: Predictor, judge: Judge | None, file: Path | Outcome
 ) -> Outcome:
@@ -252,13 +286,29 @@ def classify(
     if isinstance(file, Outcome):
         return file
     try:
-        array = read_array(read_picture(file), model.preprocessing)
-    except OSError as error:
-        return Outcome(file, error=DataError(f"it cannot be read: {error.strerror}"))
-    except AntBeeError as error:
-        return Outcome(file, error=error)
+        return answer(model, predictor, judge, file, partial(read_picture, file))
     except MemoryError:
         return Outcome(file, error=DataError("it takes too much memory: try --threads 1"))
+
+
+def answer(
+    model: PackedModel,
+    predictor: Predictor,
+    judge: Judge | None,
+    file: Path,
+    read: Callable[[], bytes],
+) -> Outcome:
+    """Classify the picture that `read` gives of a file.
+
+    Raises:
+        MemoryError: there is too little for it.
+    """
+    try:
+        array = read_array(read(), model.preprocessing)
+    except OSError as error:
+        return Outcome(file, error=DataError(f"it cannot be read: {error.strerror or error}"))
+    except AntBeeError as error:
+        return Outcome(file, error=error)
     names = (LOGITS,) if judge is None else (LOGITS, POOLED)
     logits, *pooled = predictor.outputs(array[np.newaxis], names)
     typicality = None if judge is None else judge.typicality(pooled[0][0])

@@ -124,8 +124,8 @@ def interrupt(
             one.kill()
         out, err = process.communicate()
         err += "\nstill running"
-    # A server's log is on stdout.
-    return process.returncode, [line for line in (err + out).splitlines() if " [INFO] " not in line]
+    lines = [*err.splitlines(), *out.splitlines()]  # a server's log is on stdout
+    return process.returncode, [line for line in lines if " [INFO] " not in line]
 
 
 def first_word(line: str) -> str:

@@ -6,7 +6,8 @@
 numbers as in ImageNet. Half of them, by kind, make the bank and the other half is told; twice, with
 the halves exchanged, and twice again with other halves. Insects, or other animals, are counted for
 themselves. What is drawn here is drawn otherwise than what the bank has. Without `--data`, four
-kinds of the photographs' own animals are the labels.
+kinds of the photographs' own animals are the labels. As in packing, the boundary is float32's, and
+every runtime's vectors are told by it.
 
 Prints a table, then one JSON line, in per cent: the area under the ROC curve (AUROC), other things
 that are taken for known where 95 % of the true pictures are (FPR95), and what is refused.
@@ -28,7 +29,7 @@ from antbee.command import progress_bar, say, table
 from antbee.errors import ImageError
 from antbee.images import IMAGENET, configure_pillow, read_array, read_picture
 from antbee.packing.bank import read_bank
-from antbee.predictor import RUNTIMES, Predictor, load_predictor
+from antbee.predictor import Predictor, load_predictor
 from antbee.typicality import UNKNOWN_BELOW, Scores, Vectors, cross_scores, fit, typicality
 
 INSECTS: Final = ("n02165105", "n02281787")
@@ -46,6 +47,9 @@ DRAWN: Final = 60
 """Pictures of each kind that is drawn here."""
 SIDE: Final = 300
 
+RUNTIMES_TOLD: Final = ("onnx", "int8")
+"""The first one's vectors are what the boundary is fitted to."""
+
 Flags = NDArray[np.bool_]
 
 
@@ -56,7 +60,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--model", type=Path, required=True, help="a packed model's folder")
     add("--others", type=Path, required=True, help="photographs of other things")
     add("--data", type=Path, help="pictures of labels, in train/ and val/")
-    add("--runtimes", nargs="+", choices=RUNTIMES, default=["onnx", "int8"])
     options = parser.parse_args(argv)
     configure_pillow()
     model = read_model(options.model)
@@ -66,24 +69,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     paths = sorted(options.others.rglob("*.jpg"))
     numbers = np.array([path.name.partition("_")[0] for path in paths])
     result: dict[str, Any] = {}
-    for runtime in options.runtimes:
+    mine = np.any([between(numbers, *ends) for ends in ANIMALS.values()], 0)
+    free, alike = (np.ones(len(paths), bool), INSECTS) if options.data else (~mine, ALL_ANIMALS)
+    near = between(numbers[free], *alike)
+    inside = bank = np.empty((0, 0), np.float32)
+    for runtime in RUNTIMES_TOLD:
         predictor = load_predictor(model, runtime)
         others = pool(predictor, map(read_picture, paths), len(paths))
         if options.data:
             train, val = (of_folder(predictor, options.data / one) for one in ("train", "val"))
-            free, alike = np.ones(len(others), bool), INSECTS
         else:
-            mine = np.any([between(numbers, *ends) for ends in ANIMALS.values()], 0)
             train, val = others[mine][::2], others[mine][1::2]
-            free, alike = ~mine, ALL_ANIMALS
-        near = between(numbers[free], *alike)
+        if runtime == RUNTIMES_TOLD[0]:
+            inside, bank = train, others[free]
         drawn = {
             kind.__name__: pool(predictor, draw(kind), DRAWN)
             for kind in (noise, colours, page, shapes)
         }
         result[runtime] = {
-            "groups": tell(train, val, others[free], near, drawn_bank, drawn),
-            "true_refused": promise(train, val, others[free], drawn_bank),
+            "groups": tell(inside, bank, val, others[free], near, drawn_bank, drawn),
+            "true_refused": promise(inside, bank, val, drawn_bank),
         }
     groups = next(iter(result.values()))["groups"]
     columns = [f"{name} {what}" for name in result for what in ("AUROC", "FPR95", "refused")]
@@ -126,16 +131,21 @@ def pool(predictor: Predictor, files: Iterable[bytes], count: int) -> Vectors:
 
 def tell(
     train: Vectors,
+    bank: Vectors,
     val: Vectors,
     others: Vectors,
     near: Flags,
     drawn_bank: Vectors,
     drawn: dict[str, Vectors],
 ) -> dict[str, list[float]]:
-    """Tell each group of other things from the validation pictures; means over four halves."""
+    """Tell each group of other things from the validation pictures; means over four halves.
+
+    `bank` and `others` are of the same pictures: half of the first is learned from, and the other
+    half of the second is told.
+    """
     found: dict[str, list[tuple[float, float, float]]] = {}
     for half in halves(len(others), 2):
-        boundary = fit(train, others[half], drawn_bank)
+        boundary = fit(train, bank[half], drawn_bank)
         known = boundary.scores(val)
         groups = {
             "photographs": others[~half & ~near],
@@ -166,7 +176,7 @@ def judged(known: Scores, others: Scores) -> tuple[float, float, float]:
 
 
 def promise(
-    train: Vectors, val: Vectors, others: Vectors, drawn_bank: Vectors
+    train: Vectors, bank: Vectors, val: Vectors, drawn_bank: Vectors
 ) -> dict[str, list[float]]:
     """Say how many true pictures are refused, in per cent, by other true pictures.
 
@@ -174,7 +184,7 @@ def promise(
         `split`: of a third of the validation pictures by the rest, the mean and the 5th and 95th
         hundredth over `SPLITS` such divisions; `by_training`: of all by cross-fitted training ones.
     """
-    scores = fit(train, others, drawn_bank).scores(val)
+    scores = fit(train, bank, drawn_bank).scores(val)
     generator = np.random.default_rng(0)
     shares = []
     for _ in range(SPLITS):
@@ -182,7 +192,7 @@ def promise(
         third = len(mixed) // 3
         reference, new = np.sort(mixed[third:]).tolist(), mixed[:third].tolist()
         shares.append(100 * np.mean([typicality(one, reference) <= UNKNOWN_BELOW for one in new]))
-    crossed = np.sort(cross_scores(train, others, drawn_bank)).tolist()
+    crossed = np.sort(cross_scores(train, bank, drawn_bank)).tolist()
     by_training = np.mean([typicality(one, crossed) <= UNKNOWN_BELOW for one in scores.tolist()])
     ends = np.quantile(shares, [0.05, 0.95]).tolist()
     return {"split": [float(np.mean(shares)), *ends], "by_training": [100 * float(by_training)]}

@@ -54,8 +54,10 @@ except (bentoml.exceptions.BentoMLException, OSError) as error:
 # Two numbers: the buildpack takes the newest third, and security fixes come by themselves.
 print(".".join(bento.info.image.python_version.split(".")[:2]))
 EOF
-[ -f "$new/bento/src/heroku/serve-gunicorn" ] ||
-    fail "$tag was packed before there was a heroku/ folder: run save_to_bento.py again"
+for script in heroku/serve-gunicorn aws/serve-lambda; do
+    [ -f "$new/bento/src/$script" ] ||
+        fail "$tag was packed before there was $script: run save_to_bento.py again"
+done
 
 torch=$(grep '^torch==' "$new/bento/env/python/requirements.txt" || true)
 # The PyTorch weights are half of the model, and only PyTorch reads them.

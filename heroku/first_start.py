@@ -6,14 +6,16 @@ is imported, which it cannot write later: `python first_start.py BENTO`.
 
 import sys
 
+import awslambdaric.__main__ as runtime_client
 import prometheus_client.multiprocess
 from starlette.testclient import TestClient
 
 import worker
+from antbee.serving import aws
 from antbee.serving.bento_io import app
 from smoke import PICTURE
 
-IMPORTED_LATER = (worker, prometheus_client.multiprocess)
+IMPORTED_LATER = (worker, aws, runtime_client, prometheus_client.multiprocess)
 
 with TestClient(app(sys.argv[1])) as client:
     print(client.post("/predict", content=PICTURE).raise_for_status().text)

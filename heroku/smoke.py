@@ -1,10 +1,11 @@
 """Asks a running server what a user would: `python smoke.py [--ready] URL`. Needs no package.
 
 With `--ready` it only asks whether the server is ready; otherwise it posts a picture as well, and
-prints the answer as one line of JSON.
+prints the answer as one line of JSON. A key that the server wants is in `ANTBEE_API_KEY`.
 """
 
 import json
+import os
 import sys
 import urllib.request
 from collections.abc import Sequence
@@ -24,7 +25,10 @@ PICTURE: Final = (
 
 def ask(url: str, body: bytes | None = None) -> Any:  # noqa: ANN401 - whatever JSON holds
     """Get `url`, or post a body to it, and return the JSON that it answers."""
-    request = urllib.request.Request(url, body, {"Content-Type": "image/*"})  # noqa: S310 - ours
+    headers = {"Content-Type": "image/*"}
+    if key := os.environ.get("ANTBEE_API_KEY"):  # of several, any
+        headers["Authorization"] = f"Bearer {key.split(',')[0].strip()}"
+    request = urllib.request.Request(url, body, headers)  # noqa: S310 - ours
     with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 - likewise
         return json.load(answer)
 

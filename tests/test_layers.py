@@ -16,11 +16,12 @@ def import_all(package, *left_out):
 """
 
 
-def test_the_predict_command_needs_no_server() -> None:
-    """Files are classified without BentoML, whose store is opened when asked for, and torch."""
-    loaded = _loaded_by("import antbee.predict")
+def test_files_are_classified_without_a_server() -> None:
+    """`predict` and `batch` load no torch, no Ray and no BentoML before its store is asked."""
+    loaded = _loaded_by("import antbee.predict, antbee.batch.run")
 
-    assert loaded & {"torch", "bentoml", "starlette", "antbee.serving", "antbee.training"} == set()
+    others = {"torch", "ray", "bentoml", "starlette", "antbee.serving", "antbee.training"}
+    assert loaded & others == set()
 
 
 def test_serving_needs_no_torch() -> None:

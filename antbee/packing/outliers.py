@@ -1,7 +1,8 @@
 """Whether a model can tell pictures of none of its labels, and what that takes.
 
-How they are told is known to `antbee.typicality`, from what to `bank`. Every vector is one of the
-runtime that serves: what int8 makes of a picture differs a little from what float32 does.
+How they are told is known to `antbee.typicality`, from what to `bank`. The boundary lies between
+vectors of float32, as the bank's are: int8 makes a little less of every picture, and would be told
+from the bank by that. Where the boundary refuses, the scores of each runtime's own vectors decide.
 """
 
 from collections.abc import Iterable, Mapping
@@ -48,7 +49,7 @@ def fit_typicality(
 
     Args:
         model: as read from its folder.
-        runtime: what serves it.
+        runtime: what serves it, whose share of refused pictures is told.
         data: the pictures' folder; those in its folder `others` are of none of the labels.
         train: the training pictures, if they can be had.
         samples: the validation pictures, which have been read.
@@ -75,7 +76,7 @@ def fit_typicality(
         say(f"it cannot tell pictures of none of its labels: {reason}")
         return {"reason": reason}
 
-    predictor = load_predictor(model, runtime)
+    predictor = load_predictor(model, "onnx")
     inside = _pool(predictor, training_arrays(model, train), len(train.pictures))
     if len(inside) < FEWEST:
         reason = f"there are only {len(inside)} training pictures, and it takes {FEWEST}"

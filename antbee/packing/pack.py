@@ -141,6 +141,8 @@ def pack(path: Path, data: Path | None, runtime: str, folder: Path) -> PackedMod
     if checkpoint.history and not checkpoint.position.step:
         last = checkpoint.history[-1]
         metrics = {"epoch": last.epoch, "val_top1": last.val_top1, "val_loss": last.val_loss}
+        if last.val_balanced is not None:  # the mean of the labels' recalls
+            metrics["val_balanced"] = last.val_balanced
         metrics["val_chose_the_epoch"] = True  # which makes it optimistic
     # The server shows these to anybody, whom the folders of this machine do not concern.
     arguments = checkpoint.arguments

@@ -5,6 +5,7 @@ What cannot be answered is raised, and `antbee.serving.app` answers it.
 
 import asyncio
 import io
+import math
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -40,6 +41,8 @@ _HEADERS: Final = {
     "overloaded": {"Retry-After": "1"},
     "unauthorized": {"WWW-Authenticate": "Bearer"},
 }
+TIME_LEFT: Final = "antbee.time_left"
+"""Where a request's scope has the seconds that it may take, where the server knows of fewer."""
 _WEIGHT: Final = re.compile(r"(?:0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)")
 """How much a client wants a media type that it accepts (RFC 9110, section 12.4.2)."""
 
@@ -108,8 +111,7 @@ class Api:
         """Take what somebody says of an earlier answer."""
         if self.feedback is None:
             raise RequestError("not_found", "this server takes no feedback")
-        deadline = asyncio.get_running_loop().time() + self._settings.timeout
-        async with self._in_time(deadline):
+        async with self._in_time(self._deadline(request)):
             return await self.feedback.take(request)
 
     async def explain(self, request: Request) -> Response:
@@ -128,8 +130,7 @@ class Api:
 
     async def predict_many(self, request: Request) -> Response:
         """Classify all pictures of a request; one that cannot be answered fails alone."""
-        settings = self._settings
-        deadline = asyncio.get_running_loop().time() + settings.timeout
+        settings, deadline = self._settings, self._deadline(request)
         with self._uploads.upload() as reserve, self._metrics.in_flight():
             async with self._in_time(deadline):
                 limits = settings.max_body, settings.max_images
@@ -178,7 +179,7 @@ class Api:
 
     async def _run_one(self, request: Request, work: Callable[[bytes, Check], Result]) -> Result:
         """Run `work` on a thread with the bytes of the request's picture."""
-        deadline = asyncio.get_running_loop().time() + self._settings.timeout
+        deadline = self._deadline(request)
         with self._uploads.upload() as reserve, self._metrics.in_flight():
             async with self._in_time(deadline):
                 data = await read_picture(request, self._settings.max_body, reserve, self._fetch)
@@ -231,15 +232,18 @@ class Api:
         self._metrics.predicted(prediction)
         return prediction
 
+    def _deadline(self, request: Request) -> float:
+        """When a request that begins now must be answered, in the event loop's time."""
+        seconds: float = min(self._settings.timeout, request.scope.get(TIME_LEFT, math.inf))
+        return asyncio.get_running_loop().time() + seconds
+
     @asynccontextmanager
     async def _in_time(self, deadline: float) -> AsyncIterator[None]:
         try:
             async with asyncio.timeout_at(deadline):
                 yield
         except TimeoutError as error:
-            seconds = f"{self._settings.timeout:g} seconds"
-            message = f"not answered within {seconds}: try smaller pictures"
-            raise RequestError("timeout", message) from error
+            raise RequestError("timeout", "not answered in time: try smaller pictures") from error
 
 
 def prediction_content(prediction: Prediction, model: str) -> Answer:

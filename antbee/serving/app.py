@@ -34,8 +34,10 @@ KEYLESS: Final = PROBES | {"/ping"}
 """Paths that machines ask without a key: they tell nothing but that the server is there."""
 BEARER: Final = b"bearer "
 POLICY_VIOLATION: Final = 1008
-DRAIN_SECONDS: Final = 10.0
+DRAIN_SECONDS: Final = 30.0
 """Seconds that the rest of an upload may take once it has been answered."""
+DRAIN_BODIES: Final = 10
+"""How many bodies of the largest size that rest may be: a video is sent to its end, a flood not."""
 
 
 def create_app(
@@ -69,7 +71,7 @@ def create_app(
     # What takes a body works for it; nobody asks how long a probe takes, or a file of the page.
     timed = frozenset(route.path for route in known if "POST" in (route.methods or ()))
     middleware = [
-        Middleware(Drain, limit=settings.max_body),
+        Middleware(Drain, limit=DRAIN_BODIES * settings.max_body),
         Middleware(Telemetry, metrics=metrics, paths=paths, timed=timed),
         *in_front,
     ]
@@ -263,24 +265,20 @@ class Drain:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if (
-            scope["type"] != "http"
-            or scope["method"] in ("GET", "HEAD")
-            # Such a client sends nothing until it is told to go on.
-            or any(name == b"expect" for name, _ in scope["headers"])
-        ):
+        if scope["type"] != "http" or scope["method"] in ("GET", "HEAD"):
             await self.app(scope, receive, send)
             return
-        uploaded = False
+        # A client that expects to be told to go on sends nothing until somebody reads.
+        ended = any(name == b"expect" for name, _ in scope["headers"])
 
         async def receive_part() -> Message:
-            nonlocal uploaded
+            nonlocal ended
             message = await receive()
-            uploaded = uploaded or not message.get("more_body")
+            ended = not message.get("more_body")
             return message
 
         async def send_then_drain(message: Message) -> None:
-            if uploaded or message["type"] != "http.response.body" or message.get("more_body"):
+            if ended or message["type"] != "http.response.body" or message.get("more_body"):
                 await send(message)
                 return
             await send({**message, "more_body": True})

@@ -33,7 +33,7 @@ from pydantic import BaseModel, Field, ValidationError
 from antbee.command import say, table
 from antbee.errors import STATUS
 from hostile.files import originals
-from hostile.requests import LONGEST, MEGABYTE, PARTS, Request, all_requests
+from hostile.requests import PARTS, Request, all_requests
 from servers import Watch, add_target, target
 
 PATIENCE: Final = 120
@@ -175,8 +175,6 @@ class Attack:
                 await asyncio.sleep(float(answer.headers["retry-after"]))
             found = f"{answer.status_code} {outcome(answer, request.path, self.labels)}"
         except httpx.TransportError as error:
-            if length >= 2 * LONGEST * MEGABYTE:
-                return "cut off", ""  # nobody reads such a body to its end
             return "no answer", f"no answer: {error!r}"
         except OffShape as error:
             return f"{answer.status_code} off shape", f"{answer.status_code}, {error}"

@@ -1,5 +1,9 @@
-"""A server that answers as the service does, and starts at once: `small_server.py PORT`."""
+"""A server that answers as the service does, and starts at once: `small_server.py PORT`.
 
+It answers as Lambda's emulator, too, where it gets an event.
+"""
+
+import base64
 import http.server
 import json
 import sys
@@ -15,7 +19,22 @@ class Server(http.server.BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         """Say how many bytes came, and which the first two are."""
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.answer({"label": body[:2].decode(), "bytes": len(body), "model": "model:1"})
+        if self.path.endswith("/invocations"):
+            answer = self.classify(base64.b64decode(json.loads(body)["body"]))
+            self.answer({"statusCode": 200, "body": json.dumps(answer)})
+        else:
+            self.answer(self.classify(body))
+
+    def classify(self, body: bytes) -> object:
+        """Make an answer."""
+        label = body[:2].decode()
+        return {
+            "label": label,
+            "bytes": len(body),
+            "model": "model:1",
+            "probabilities": {label: 1},
+            "key": self.headers["Authorization"],
+        }
 
     def answer(self, content: object) -> None:
         """Send JSON."""

@@ -19,6 +19,7 @@ def test_bento_holds_what_its_image_needs() -> None:
 
     assert named - {"Dockerfile", "build.sh"} <= {path.removeprefix("heroku/") for path in included}
     needed = {"heroku/serve-gunicorn", "heroku/gunicorn.conf.py", "heroku/worker.py"}
+    needed |= {f"aws/{name}" for name in ("serve-lambda", "function.py", "requirements.txt")}
     assert needed <= set(included)
 
 

@@ -59,7 +59,7 @@ def checkpoint(packed: PackedModel, tmp_path_factory: pytest.TempPathFactory) ->
     """Save a checkpoint of the network that the packed model holds."""
     folder = tmp_path_factory.mktemp("saved_models") / "20260102-030405-resnet18"
     folder.mkdir()
-    metrics = Metrics(1, 0.7, 0.6, 0.5, 1.0, 1.0)
+    metrics = Metrics(1, 0.7, 0.6, 0.5, 1.0, 1.0, val_balanced=0.4)
     state = Checkpoint(
         arch="resnet18",
         labels=list(LABELS),
@@ -176,8 +176,8 @@ def test_model_says_what_it_was_made_of(saved: Saved) -> None:
     assert "model.int8.onnx" in model["files"]
     assert model["gate"]["rows"][1]["pictures"] == model["calibration"]["pictures"] == 6
     assert model["gate"]["rows"][1]["exact"]
-    epoch = {"epoch": 1, "val_top1": 0.5, "val_loss": 0.6, "val_chose_the_epoch": True}
-    assert model["metrics"] == epoch
+    epoch = {"epoch": 1, "val_top1": 0.5, "val_balanced": 0.4, "val_loss": 0.6}
+    assert model["metrics"] == {**epoch, "val_chose_the_epoch": True}
     assert (model["pooled"], model["outputs"]) == (None, ["logits", "features"])
     assert "every stage was trained" in model["typicality"]["reason"]
     assert arguments.items() <= model["provenance"]["arguments"].items()

@@ -88,3 +88,15 @@ def test_client_that_stops_sending_is_not_waited_for(monkeypatch: pytest.MonkeyP
 def test_client_that_asks_first_is_not_read_from() -> None:
     """A client that expects to be told to go on sends nothing after a refusal."""
     assert exchange(refuse, [], [(b"expect", b"100-continue")]) == ["end b'no'"]
+
+
+def test_client_that_was_told_to_go_on_is_read_to_its_end() -> None:
+    """Whoever asked first, and is refused in the middle of the upload, is like any other then."""
+
+    async def refuse_late(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await refuse(scope, receive, send)
+
+    events = exchange(refuse_late, UPLOAD, [(b"expect", b"100-continue")])
+
+    assert events == ["read 40", "part b'no'", "read 40", "read 20", "end b''"]

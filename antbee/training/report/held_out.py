@@ -95,13 +95,18 @@ def try_test(folder: Path, pictures: Pictures, device: torch.device | None = Non
 
 @contextmanager
 def try_again_later(lacking: str, folder: Path, options: str = "") -> Iterator[None]:
-    """Say what fails at the end of a run, whatever it is, and how to try again: the run has ended.
+    """Say what fails or is interrupted at the end of a run, whatever it is, and how to try again.
+
+    A failure ends here, as the run has ended before it; an interruption goes on.
 
     `options` follow the command that makes the report of the run's folder.
     """
     try:
         yield
-    except Exception as error:  # noqa: BLE001 - whatever it is, the run is worth more
+    except (Exception, KeyboardInterrupt) as error:  # whatever it is, the run is worth more
         again = f"python -m antbee.training.report {shlex.quote(str(folder))}{options}"
-        what = str(error) if isinstance(error, AntBeeError) else repr(error)
-        say(f"{lacking}: {what}; to try again: {again}")
+        interrupted = isinstance(error, KeyboardInterrupt)
+        known = str(error) if isinstance(error, AntBeeError) else repr(error)
+        say(f"{lacking}: {'interrupted' if interrupted else known}; to try again: {again}")
+        if interrupted:
+            raise

@@ -86,7 +86,7 @@ def test_what_is_damaged_or_another_s_counts_as_nothing(folder: Path) -> None:
 def test_a_failure_loses_no_run(
     folder: Path, tested: Pictures, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
-    """Whatever goes wrong is said, with the command that tries again; an interrupt interrupts."""
+    """Whatever goes wrong is said, with the command that tries again; so is an interruption."""
 
     def fail(*_: object) -> None:
         raise RuntimeError("no memory")
@@ -101,4 +101,5 @@ def test_a_failure_loses_no_run(
     monkeypatch.setattr(held_out, "answer", stop)
     with pytest.raises(KeyboardInterrupt):
         try_test(folder, tested)
+    assert "not tested: interrupted; to try again: " in capsys.readouterr().err
     assert not (folder / "test.json").exists()

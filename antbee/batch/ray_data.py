@@ -1,0 +1,186 @@
+"""Blocks of pictures to parts on a cluster, by Ray Data. The only module that imports Ray.
+
+Ray gives out numbers of blocks, a few bytes each, to a pool of actors; an actor reads its block of
+the manifest, opens the pictures itself and writes the part. So no picture passes Ray's object
+store, and what Ray does a second time, after it lost a machine, is a part of the same name.
+
+Ray's own checkpoints are not used. They are a second record of what is done, beside the parts;
+between the two steps that keep them in line, a kill can leave rows that are in neither.
+"""
+
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from antbee.artifact import INDEX, INT8, ONNX, TYPICALITY, PackedModel, read_model
+from antbee.batch.manifest import Manifest
+from antbee.batch.record import MANIFEST, Part, Run, read_parts
+from antbee.batch.score import Scorer
+from antbee.batch.storage import Place
+from antbee.errors import AntBeeError, DataError
+from antbee.images import configure_pillow
+
+ENVIRONMENT: Final = {
+    "RAY_USAGE_STATS_ENABLED": "0",  # or it reports to its makers
+    "RAY_DATA_LOG_LEVEL": "ERROR",
+    "RAY_BACKEND_LOG_LEVEL": "fatal",  # it warns of what Ray Data itself does
+}
+MOST_TASKS: Final = 10_000
+"""Shares that Ray gives out of what there is to do: it remembers each."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What an actor is told: small, but for the model, which is in the object store once."""
+
+    place: Place
+    run: Run
+    base: Path
+    retry: frozenset[int]
+
+
+class Actor:
+    """One process of the cluster, with the model loaded, for one CPU."""
+
+    def __init__(self, job: Job, files: object) -> None:
+        import ray  # noqa: PLC0415 - an extra
+
+        configure_pillow()
+        self._folder = tempfile.TemporaryDirectory(prefix="antbee-model-")
+        for name, content in ray.get(files).items():
+            Path(self._folder.name, name).write_bytes(content)
+        model = read_model(Path(self._folder.name))
+        manifest = Manifest(job.place.open(MANIFEST))
+        self._job = job
+        self._scorer = Scorer(job.place, job.run, manifest, model, threads=1, base=job.base)
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Make parts of blocks, those that another actor has made by now left out."""
+        blocks = batch["block"].tolist()
+        job = self._job
+        there = read_parts(job.place, job.run, blocks)
+        old = {block: part for block, part in there.items() if block in job.retry and part.errors}
+        todo = [block for block in blocks if block not in there or block in old]
+        there |= self._scorer.score(todo, old, lambda _: None)
+        return {"block": blocks, "part": [there[block].to_json() for block in blocks]}
+
+
+def score(
+    address: str | None,
+    place: Place,
+    run: Run,
+    model: PackedModel,
+    blocks: Sequence[int],
+    old: Mapping[int, Part],
+    advance: Callable[[int], object],
+) -> Generator[tuple[int, Part], None, None]:
+    """Let a cluster classify blocks and write their parts.
+
+    Args:
+        address: of the cluster; None starts one on this machine for as long as it takes.
+        place: every machine of the cluster sees it, and the pictures, too.
+        run: which they are of.
+        model: goes to the actors from here.
+        blocks: to do.
+        old: see `Scorer.score`.
+        advance: see `Scorer.score`.
+
+    Raises:
+        DataError: the cluster cannot be reached, has no CPU free, or fails.
+    """
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    import ray  # noqa: PLC0415 - an extra
+    import ray.data  # noqa: PLC0415 - likewise
+    from ray.exceptions import RayError  # noqa: PLC0415 - likewise
+
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    try:
+        with joined(address):
+            actors = count_actors(ray.cluster_resources(), ray.available_resources())
+            names = (INDEX, INT8 if run.runtime == "int8" else ONNX, TYPICALITY)
+            contents = {
+                name: model.folder / name for name in names if name in (INDEX, *model.files)
+            }
+            files = ray.put({name: path.read_bytes() for name, path in contents.items()})
+            job = Job(place, run, Path.cwd(), frozenset(old))
+            ray.data.DataContext.get_current().enable_progress_bars = False
+            done = ray.data.from_items(
+                [{"block": block} for block in blocks],
+                override_num_blocks=min(len(blocks), MOST_TASKS),
+            ).map_batches(
+                Actor,
+                batch_size=1,
+                num_cpus=1,
+                compute=ray.data.ActorPoolStrategy(
+                    min_size=1, initial_size=actors, max_size=actors
+                ),
+                fn_constructor_args=(job, files),
+            )
+            for row in done.iter_rows():
+                part = Part.from_json(row["part"])
+                before = old.get(row["block"])
+                advance(before.errors.total() if before else part.pictures)
+                yield row["block"], part
+    except RayError as error:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, AntBeeError):
+            cause = getattr(cause, "cause", None) or cause.__cause__
+        if cause is not None:
+            raise type(cause)(*cause.args) from error
+        raise DataError(f"Ray: {str(error).strip().splitlines()[-1]}") from error
+
+
+@contextmanager
+def joined(address: str | None) -> Iterator[None]:
+    """Join a cluster, or start one on this machine, and leave it again.
+
+    Raises:
+        DataError: there is none.
+    """
+    import ray  # noqa: PLC0415 - an extra
+
+    try:
+        ray.init(
+            address or "local",
+            include_dashboard=False if address is None else None,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
+    except (ConnectionError, RuntimeError, TimeoutError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise DataError(f"Ray's cluster {address} cannot be reached: {reason}") from error
+    try:
+        with redirect_stdout(sys.stderr):  # where Ray tells of machines that it has lost
+            yield
+    finally:
+        ray.shutdown()
+
+
+def count_actors(all_of: Mapping[str, float], free: Mapping[str, float]) -> int:
+    """Count the actors that a cluster has room for, one for each CPU.
+
+    Nothing else that is done needs a CPU: numbers of blocks are in memory already, and no task has
+    to read them.
+
+    Args:
+        all_of: Ray's resources, by name.
+        free: those that nobody has taken.
+
+    Raises:
+        DataError: it has no CPU, or none is free: Ray would wait in silence.
+    """
+    cpus, available = (one.get("CPU", 0.0) for one in (all_of, free))
+    if cpus < 1:
+        raise DataError("Ray's cluster has no CPU: start it with one at least")
+    if available < 1:
+        raise DataError(
+            f"all {cpus:g} CPUs of Ray's cluster are taken: end what runs there, or wait"
+        )
+    return int(cpus)

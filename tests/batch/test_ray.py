@@ -1,0 +1,98 @@
+"""`python -m antbee.batch --engine ray`, on a cluster in a network of its own."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from antbee.artifact import PackedModel
+from antbee.batch.ray_data import count_actors
+from antbee.errors import DataError
+from tests.batch.command import read_rows, read_success, run
+from tests.batch.conftest import PICTURES, repeat
+from tests.conftest import REPOSITORY, environment
+
+PYTHON = REPOSITORY / ".venv-ray/bin/python"
+TIMES = 12
+
+
+def test_an_actor_for_each_cpu() -> None:
+    """A cluster in which Ray would wait in silence is refused before the start."""
+    assert count_actors({"CPU": 6.0, "memory": 1e9}, {"CPU": 2.5}) == 6
+    for all_of, free, said in [
+        ({}, {}, "has no CPU"),
+        ({"CPU": 0.5}, {"CPU": 0.5}, "has no CPU"),
+        ({"CPU": 4.0}, {}, "all 4 CPUs of Ray's cluster are taken"),
+    ]:
+        with pytest.raises(DataError, match=said):
+            count_actors(all_of, free)
+
+
+def in_own_network() -> list[str]:
+    """Return what runs the command that follows it in a network with a loopback and no more."""
+    command = ["unshare", "-n", "sh", "-c", 'ip link set lo up && exec "$0" "$@"']
+    if not PYTHON.exists():
+        pytest.skip("Ray is not installed: make ray")
+    try:
+        subprocess.run([*command, "true"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("a network of its own takes root, unshare and ip")
+    return command
+
+
+@pytest.mark.slow
+def test_kills_lose_and_repeat_nothing(packed: PackedModel, pictures: Path, tmp_path: Path) -> None:
+    """After a killed driver, and a killed node of three, there is one row a picture, the same.
+
+    What was done before is not done again; a cluster without a CPU is an error.
+    """
+    network = in_own_network()
+    many = repeat(pictures, tmp_path / "many", TIMES)
+    command = [*network, PYTHON, "benchmarks/cluster.py", many, tmp_path / "outs", "--rows", "3"]
+    ended = subprocess.run(
+        [*map(str, command), "--model", str(packed.folder)],
+        cwd=REPOSITORY,
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert ended.returncode == 0, ended.stderr
+    report = json.loads(ended.stdout.splitlines()[-1])
+
+    assert report["no_cpu"]["code"] == 1
+    assert report["no_cpu"]["error"].startswith("error: Ray's cluster has no CPU")
+    run(packed, many, tmp_path / "local", "--rows", "3")
+    expected = read_rows(tmp_path / "local")
+    assert [kill["killed"] for kill in report["kills"]] == ["driver", "node"]
+    for kill in report["kills"]:
+        assert (kill["code"], kill["parts"]) == (0, TIMES * PICTURES // 3), kill["log"]
+        assert kill["same"] == kill["before"] > 0
+        assert "Traceback" not in kill["log"]
+        assert read_rows(Path(kill["out"])) == expected
+        assert read_success(Path(kill["out"]))["errors"] == 0
+
+
+@pytest.mark.slow
+def test_on_this_machine(packed: PackedModel, pictures: Path, tmp_path: Path) -> None:
+    """Without an address Ray is started, and ended; bad pictures are rows; stdout is empty."""
+    network = in_own_network()
+    (tmp_path / "list.txt").write_text("0.jpg\nnone.jpg\nsub/4.png\n")
+    command = [*network, PYTHON, "-m", "antbee.batch", tmp_path / "list.txt", tmp_path / "out"]
+    ended = subprocess.run(
+        [*map(str, command), "--engine", "ray", "--rows", "1", "--model", str(packed.folder)],
+        cwd=pictures,
+        env=environment(tmp_path, PYTHONPATH=str(REPOSITORY)),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+    assert (ended.returncode, ended.stdout) == (1, ""), ended.stderr
+    rows = read_rows(tmp_path / "out")
+    assert [row["path"] for row in rows] == ["0.jpg", "none.jpg", "sub/4.png"]
+    assert [row["code"] for row in rows] == [None, "unreadable_file", None]
+    assert "1 of 3 have no answer: 1 unreadable_file" in ended.stderr
