@@ -9,6 +9,7 @@ import pytest
 import yaml
 from torch.distributed.run import get_args_parser
 
+from antbee.batch.__main__ import INDEXES, find_shard
 from antbee.training.arguments import make_parser
 from tests.kubernetes.conftest import MANIFESTS, Objects
 
@@ -43,7 +44,10 @@ def test_each_pod_does_a_share() -> None:
     (container,) = template(job)["containers"]
 
     assert job["spec"]["completionMode"] == "Indexed"
-    assert f"--shard=/{job['spec']['completions']}" in container["args"]
+    (asked,) = (one for one in container["args"] if one.startswith("--shard="))
+    shares = job["spec"]["completions"]
+    assert find_shard(asked.removeprefix("--shard="), {INDEXES[0]: "3"}) == (3, shares)
+    assert container["command"] == ["python", "-m", "antbee.batch"]
     assert (
         container["name"]
         == job["spec"]["podFailurePolicy"]["rules"][1]["onExitCodes"]["containerName"]
