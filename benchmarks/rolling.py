@@ -7,7 +7,8 @@ that is ready, the proxy is told of it, and the old one goes: `lag` seconds late
 and the server is told to stop when its preStop is over. Every request is tried once, by the client
 and by the proxy. It runs with the variables, the preStop and the grace period of
 `kubernetes/base/deployment.yaml`, and without a preStop; with a proxy of requests, as an Ingress
-controller is, and one of connections, as a Service is. Prints a table, then one JSON line.
+controller is, and one of connections, as a Service is, with clients that connect for each request.
+Prints a table, then one JSON line.
 """
 
 import argparse
@@ -62,6 +63,7 @@ backend servers
 class Proxy:
     """A running haproxy; its servers come and go by its socket."""
 
+    mode: str
     port: int
     socket: Path
 
@@ -94,7 +96,7 @@ def proxied(mode: str) -> Iterator[Proxy]:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     with tempfile.TemporaryDirectory() as folder:
-        proxy = Proxy(port, Path(folder) / "socket")
+        proxy = Proxy(mode, port, Path(folder) / "socket")
         text = PROXY.format(socket=proxy.socket, mode=mode, port=port, slots=SLOTS)
         (conf := Path(folder) / "haproxy.cfg").write_text(text)
         process = subprocess.Popen([program, "-q", "-db", "-f", conf])  # noqa: S603 - ours
@@ -181,6 +183,8 @@ async def try_update(
     """
     url = f"http://127.0.0.1:{update.proxy.port}/predict"
     kind = {"Content-Type": "image/jpeg"}
+    if update.proxy.mode == "tcp":
+        kind["Connection"] = "close"
     bodies = [make_request(url, content=data, headers=kind) for data in pictures]
     load = Load(itertools.cycle(bodies), stop=math.inf, pause=pause)
     clients = [asyncio.create_task(ask(load, url)) for _ in range(CONNECTIONS)]

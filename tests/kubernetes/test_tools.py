@@ -6,9 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.conftest import tool
-from tests.kubernetes.conftest import MANIFESTS, OVERLAYS
+from tests.kubernetes.conftest import IMAGE, MANIFESTS, OVERLAYS
 
 RELEASES = ("1.35", "1.36", "1.37")
 
@@ -19,9 +20,21 @@ def judged(name: str, *arguments: str | Path) -> subprocess.CompletedProcess[str
 
 
 @pytest.fixture
-def manifests(built: Callable[[str], Path]) -> list[Path]:
-    """Return every overlay, built, and every other manifest."""
-    return [*map(built, OVERLAYS), *sorted(MANIFESTS.glob("*-job.yaml"))]
+def manifests(built: Callable[[str], Path], tmp_path: Path) -> list[Path]:
+    """Return every overlay, built, every job, and the pods that KubeRay will make."""
+    files = list(map(built, OVERLAYS))
+    for name in ("batch-job", "train-job", "raycluster"):
+        text = (MANIFESTS / f"{name}.yaml").read_text()
+        objects = list(yaml.safe_load_all(re.sub("image: .*", f"image: {IMAGE}", text)))
+        if name == "raycluster":
+            spec = objects.pop(0)["spec"]
+            for group in (spec["headGroupSpec"], *spec["workerGroupSpecs"]):
+                pod = {"apiVersion": "v1", "kind": "Pod", **group["template"]}
+                pod["metadata"]["name"] = group.get("groupName", "head")
+                objects.append(pod)
+        files.append(tmp_path / f"{name}.yaml")
+        files[-1].write_text(yaml.safe_dump_all(objects))
+    return files
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from starlette.responses import Response
 from antbee.errors import SettingsError
 from antbee.predictor import Prediction
 from antbee.serving.observe import DIRECTORY, Metrics, Processes, Telemetry
+from tests.conftest import REPOSITORY
 
 
 def test_predictions_and_rejections() -> None:
@@ -106,3 +108,23 @@ def test_only_an_address_is_logged_as_the_client(
         asyncio.run(Telemetry(Response(), Metrics(), ())(scope, pass_by, pass_by))
 
     assert caplog.messages[0].startswith(f"{logged} GET ")
+
+
+def test_documents_ask_for_what_is_counted() -> None:
+    """Every metric and bucket in the documents' alerts and questions is there."""
+    metrics = Metrics()
+    metrics.predicted(Prediction("ant", 0.97, {}, known=False, typicality=0.04))
+    metrics.answered("/predict", 200, 0.01)
+    metrics.rejected("overloaded")
+    metrics.corrected("ant", None)
+    metrics.waited(0.002)
+    counted = metrics.exposition().decode()
+    queries = "".join(path.read_text() for path in REPOSITORY.glob("docs/*.md"))
+    asked = set(
+        re.findall(r"\bantbee_\w+?_(?:total|bucket|count|sum)\b|antbee_pictures\w+", queries)
+    )
+    buckets = set(re.findall(r'(antbee_\w+_bucket\{le="[\d.]+")', queries))
+
+    assert len(asked) >= 10
+    assert len(buckets) >= 3
+    assert not [name for name in (*asked, *buckets) if f"\n{name}" not in counted]
