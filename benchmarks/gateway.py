@@ -103,14 +103,14 @@ class Gateway(ThreadingHTTPServer):
         content = json.dumps(event).encode()
         if len(content) > MOST_BYTES:
             return TOO_LARGE
-        with self._one_at_a_time:
-            connection = http.client.HTTPConnection(self._emulator)
-            connection.request("POST", INVOCATIONS, content)
-            answer = connection.getresponse().read()
-            connection.close()
         try:
+            with self._one_at_a_time:
+                connection = http.client.HTTPConnection(self._emulator)
+                connection.request("POST", INVOCATIONS, content)
+                answer = connection.getresponse().read()
+                connection.close()
             return from_answer(json.loads(answer))
-        except ValueError:  # the function has failed
+        except (OSError, http.client.HTTPException, ValueError):  # it has failed, or is not there
             return FAILED
 
 
