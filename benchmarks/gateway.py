@@ -103,14 +103,14 @@ class Gateway(ThreadingHTTPServer):
         content = json.dumps(event).encode()
         if len(content) > MOST_BYTES:
             return TOO_LARGE
-        with self._one_at_a_time:
-            connection = http.client.HTTPConnection(self._emulator)
-            connection.request("POST", INVOCATIONS, content)
-            answer = connection.getresponse().read()
-            connection.close()
         try:
+            with self._one_at_a_time:
+                connection = http.client.HTTPConnection(self._emulator)
+                connection.request("POST", INVOCATIONS, content)
+                answer = connection.getresponse().read()
+                connection.close()
             return from_answer(json.loads(answer))
-        except ValueError:  # the function has failed
+        except (OSError, http.client.HTTPException, ValueError):  # it has failed, or is not there
             return FAILED
 
 
@@ -131,7 +131,10 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             status, headers, content = TOO_LARGE
         else:
-            event = to_event(self.command, self.path, self.headers.items(), body, "127.0.0.1")
+            target = self.path
+            if not target.startswith("/"):  # the whole address, as to a proxy
+                target = urlsplit(target)._replace(scheme="", netloc="").geturl() or "/"
+            event = to_event(self.command, target, self.headers.items(), body, "127.0.0.1")
             status, headers, content = self.server.invoke(event)
         lines = [f"HTTP/1.1 {status} {http.client.responses.get(status, '')}"]
         lines += [f"{name}: {value}" for name, value in headers]
@@ -148,10 +151,10 @@ class Handler(BaseHTTPRequestHandler):
                 self.rfile.readline()
             self.rfile.readline()
             return body
-        length = self.headers.get("content-length", "0")
-        if not (length.isascii() and length.isdecimal() and int(length[-20:]) <= MOST_BYTES):
+        length = self.headers.get("content-length", "").lstrip("0") or "0"
+        if not (length.isascii() and length.isdecimal()) or len(length) > len(str(MOST_BYTES)):
             return None
-        return self.rfile.read(int(length))
+        return self.rfile.read(int(length)) if int(length) <= MOST_BYTES else None
 
 
 def main(arguments: Sequence[str]) -> int:
