@@ -10,6 +10,8 @@ between the two steps that keep them in line, a kill can leave rows that are in 
 
 import logging
 import os
+import re
+import socket
 import sys
 import tempfile
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -31,6 +33,10 @@ ENVIRONMENT: Final = {
     "RAY_DATA_LOG_LEVEL": "ERROR",
     "RAY_BACKEND_LOG_LEVEL": "fatal",  # it warns of what Ray Data itself does
 }
+PATIENCE: Final = 10
+"""Seconds for a cluster's first answer."""
+_HOST: Final = re.compile(r"(?:ray://)?(.+):(\d+)")
+_EXCEPTION: Final = re.compile(r"^[\w.]*(?:Error|Exception): .+$", re.MULTILINE)
 MOST_TASKS: Final = 10_000
 """Shares that Ray gives out of what there is to do: it remembers each."""
 
@@ -61,14 +67,20 @@ class Actor:
         self._scorer = Scorer(job.place, job.run, manifest, model, threads=1, base=job.base)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Make parts of blocks, those that another actor has made by now left out."""
-        blocks = batch["block"].tolist()
+        """Make a block's part, unless another actor has made it by now.
+
+        What goes wrong is told, not raised: of an exception Ray keeps the words, and not the kind.
+        """
+        (block,) = batch["block"].tolist()
         job = self._job
-        there = read_parts(job.place, job.run, blocks)
-        old = {block: part for block, part in there.items() if block in job.retry and part.errors}
-        todo = [block for block in blocks if block not in there or block in old]
-        there |= self._scorer.score(todo, old, lambda _: None)
-        return {"block": blocks, "part": [there[block].to_json() for block in blocks]}
+        try:
+            parts = read_parts(job.place, job.run, [block])
+            done = parts.get(block)
+            if done is None or (block in job.retry and done.errors):
+                parts |= self._scorer.score([block], parts, lambda _: None)
+        except AntBeeError as error:
+            return {"block": [block], "part": [""], "error": [str(error)]}
+        return {"block": [block], "part": [parts[block].to_json()], "error": [""]}
 
 
 def score(
@@ -125,17 +137,16 @@ def score(
                 fn_constructor_args=(job, files),
             )
             for row in done.iter_rows():
+                if row["error"]:
+                    raise DataError(row["error"])
                 part = Part.from_json(row["part"])
                 before = old.get(row["block"])
                 advance(before.errors.total() if before else part.pictures)
                 yield row["block"], part
     except RayError as error:
-        cause: BaseException | None = error
-        while cause is not None and not isinstance(cause, AntBeeError):
-            cause = getattr(cause, "cause", None) or cause.__cause__
-        if cause is not None:
-            raise type(cause)(*cause.args) from error
-        raise DataError(f"Ray: {str(error).strip().splitlines()[-1]}") from error
+        # A whole traceback, and advice after it.
+        lines = _EXCEPTION.findall(str(error)) or str(error).strip().splitlines()[:1]
+        raise DataError(f"Ray: {lines[-1]}") from error
 
 
 @contextmanager
@@ -148,14 +159,17 @@ def joined(address: str | None) -> Iterator[None]:
     import ray  # noqa: PLC0415 - an extra
 
     try:
+        if address and (matched := _HOST.fullmatch(address)):
+            # Ray itself tries for as long as it takes.
+            socket.create_connection((matched[1].strip("[]"), int(matched[2])), PATIENCE).close()
         ray.init(
             address or "local",
             include_dashboard=False if address is None else None,
             log_to_driver=False,
             logging_level=logging.ERROR,
         )
-    except (ConnectionError, RuntimeError, TimeoutError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except (OSError, OverflowError, RuntimeError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error).strip().splitlines()[0]
         raise DataError(f"Ray's cluster {address} cannot be reached: {reason}") from error
     try:
         with redirect_stdout(sys.stderr):  # where Ray tells of machines that it has lost

@@ -2,16 +2,18 @@
 
 import json
 import subprocess
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from antbee.artifact import PackedModel
-from antbee.batch.ray_data import count_cpus
+from antbee.batch.ray_data import count_cpus, joined
 from antbee.errors import DataError
 from tests.batch.command import read_rows, read_success, run
 from tests.batch.conftest import PICTURES, repeat
-from tests.conftest import REPOSITORY, environment
+from tests.conftest import REPOSITORY, environment, free_port
 
 PYTHON = REPOSITORY / ".venv-ray/bin/python"
 TIMES = 12
@@ -27,6 +29,15 @@ def test_an_actor_for_each_cpu() -> None:
     ]:
         with pytest.raises(DataError, match=said):
             count_cpus(all_of, free)
+
+
+def test_a_cluster_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray would try for ever; here it is an error before it is asked."""
+    monkeypatch.setitem(sys.modules, "ray", ModuleType("ray"))
+    address = f"127.0.0.1:{free_port()}"
+
+    with pytest.raises(DataError, match=f"{address} cannot be reached: "), joined(address):
+        pass
 
 
 def in_own_network() -> list[str]:

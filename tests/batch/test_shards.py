@@ -77,7 +77,7 @@ def test_killed_and_run_again(
     packed: PackedModel, pictures: Path, tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
     """After a kill and a rerun there is one row a picture, and every whole part was kept."""
-    many, out = repeat(pictures, tmp_path / "many", 60), tmp_path / "out"
+    many, out = repeat(pictures, tmp_path / "many", 30), tmp_path / "out"
     with start(tmp_path, packed, many, out, "--rows", "8") as running:
         while len(parts := sorted(out.glob("part-*"))) < 3:
             assert running.poll() is None
@@ -90,7 +90,7 @@ def test_killed_and_run_again(
 
     assert run(packed, many, out) == 0
     rows = read_rows(out)
-    assert len({row["path"] for row in rows}) == len(rows) == 60 * PICTURES
+    assert len({row["path"] for row in rows}) == len(rows) == 30 * PICTURES
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert not list(out.glob(".*"))
 
@@ -98,11 +98,11 @@ def test_killed_and_run_again(
 @pytest.mark.slow
 def test_two_processes_with_one_shard(packed: PackedModel, pictures: Path, tmp_path: Path) -> None:
     """A process that was thought dead does no harm: the parts are the same, and whole."""
-    many, out = repeat(pictures, tmp_path / "many", 20), tmp_path / "out"
+    many, out = repeat(pictures, tmp_path / "many", 10), tmp_path / "out"
     both = [start(tmp_path, packed, many, out, "--rows", "4") for _ in range(2)]
     codes = [(one.communicate()[1], one.returncode) for one in both]
     assert [code for _, code in codes] == [0, 0], codes
 
     rows = read_rows(out)
-    assert len({row["path"] for row in rows}) == len(rows) == 20 * PICTURES
+    assert len({row["path"] for row in rows}) == len(rows) == 10 * PICTURES
     assert read_success(out)["pictures"] == len(rows)
