@@ -1,11 +1,11 @@
 #!/bin/sh
 # Puts a bento on AWS: deploy.sh [--dry-run] lambda|beanstalk [TAG]; TAG defaults to
 # ant_bee_classifier:latest. deploy.sh [--dry-run] remove takes all of it away again.
-# --dry-run stops before anything leaves this machine, and goes on where only AWS's side is not ready
-# yet: it needs no account. ANTBEE_API_KEY becomes the key that clients must send, PARAMETERS="Memory=3008
-# HttpApi=yes" others of the template's parameters; a stack that is there keeps those that are not
-# named. NAME (default antbee) is what the repository and the stacks are called after; URL is where to ask
-# for a prediction, where the stack's own address is not for that.
+# --dry-run stops before anything leaves this machine, and goes on where only AWS's side is not
+# ready yet: it needs no account. ANTBEE_API_KEY becomes the key that clients must send, and
+# PARAMETERS, say "Memory=3008 HttpApi=yes", more of the template's parameters; a stack that is
+# there keeps what is not named. NAME (default antbee) is what the repository and the stacks are called
+# after. URL is where to ask for a prediction, if not at the stack's own address.
 set -eu
 
 usage="usage: deploy.sh [--dry-run] lambda|beanstalk [TAG], or deploy.sh [--dry-run] remove"
@@ -27,7 +27,11 @@ for argument; do
     case $argument in
         --dry-run) dry=yes ;;
         '' | -*) misused ;;
-        *) if [ -z "$target" ]; then target=$argument; elif [ -z "$tag" ]; then tag=$argument; else misused; fi ;;
+        *)
+            if [ -z "$target" ]; then target=$argument
+            elif [ -z "$tag" ]; then tag=$argument
+            else misused; fi
+            ;;
     esac
 done
 case $target in
@@ -68,7 +72,7 @@ check_tools() {
 check_account() {
     step "checking the login and the region"
     command -v aws >/dev/null || {
-        lack "there is no aws: https://docs.aws.amazon.com/cli/latest/userguide/getting-started-install.html"
+        lack "there is no aws: https://docs.aws.amazon.com/cli/latest/userguide"
         return 0
     }
     region=${AWS_REGION:-${AWS_DEFAULT_REGION:-$(aws configure get region || true)}}
@@ -81,8 +85,8 @@ check_account() {
         lack "nobody is logged in, or AWS cannot be reached: aws configure, or aws sso login"
 }
 
-# Runs a command until it succeeds: what it prints is in `answer`, and the model that is named in that
-# in `model`.
+# Runs a command until it succeeds: what it prints is in `answer`, the model that is named there in
+# `model`.
 await() { # TIMES COMMAND…
     left=$1
     shift
@@ -91,7 +95,7 @@ await() { # TIMES COMMAND…
         [ "$left" -gt 0 ] || { cat "$scratch/why" >&2; return 1; }
         sleep 1
     done
-    model=$(echo "$answer" | sed -n 's/.*"model": *"\([^"]*\)".*/\1/p')
+    model=$(printf %s "$answer" | sed -n 's/.*"model": *"\([^"]*\)".*/\1/p')
 }
 
 smoke() { python3 -B "$here/../heroku/smoke.py" "$@"; }
@@ -102,29 +106,29 @@ try_in_container() { # OPTIONS…: what stands between docker run and the comman
         fail "the container does not start: docker says why above"
 }
 
-answered() {
+no_answer() {
     docker logs "$container" >&2
     fail "it answers no picture: its log is above"
 }
 
 try_lambda() {
-    step "trying it as Lambda would run it: in its emulator, 1769 MB, one processor, read-only, no root"
+    step "trying it as Lambda would run it: emulated, 1769 MB, one processor, read-only, no root"
     try_in_container --memory 1769m --memory-swap 1769m --cpus 1 --read-only --ipc none \
         --tmpfs /tmp:size=512m --user 993:990 --workdir /bento/src \
         --env AWS_LAMBDA_FUNCTION_MEMORY_SIZE=1769 --env AWS_LAMBDA_FUNCTION_TIMEOUT=30 \
         --publish "127.0.0.1:$port:$port" --volume "$emulator:/aws-lambda-rie:ro" \
         --entrypoint /aws-lambda-rie "$image" --runtime-interface-emulator-address "0.0.0.0:$port" \
         --runtime-api-address "127.0.0.1:$((port + 1))" /bento/src/aws/serve-lambda
-    await 20 python3 -B "$here/invoke.py" "http://127.0.0.1:$port" || answered
-    echo "    it answers: $answer" >&2
+    await 1 python3 -B "$here/invoke.py" "http://127.0.0.1:$port" || no_answer
+    printf '    it answers: %s\n' "$answer" >&2
 }
 
 try_beanstalk() {
     step "trying it as Beanstalk would run it: 2 GB, two processors, a port of its own"
     try_in_container --memory 2g --memory-swap 2g --cpus 2 --env PORT="$port" \
         --publish "127.0.0.1:$port:$port" "$image"
-    await 60 smoke "http://127.0.0.1:$port" || answered
-    echo "    it answers: $answer" >&2
+    await 60 smoke "http://127.0.0.1:$port" || no_answer
+    printf '    it answers: %s\n' "$answer" >&2
     PATH=$PATH:/usr/sbin
     if ! command -v nginx >/dev/null; then
         echo "    there is no nginx here: tried without it" >&2
@@ -132,12 +136,13 @@ try_beanstalk() {
     fi
     step "trying it behind nginx, which Beanstalk puts before it"
     cp -R "$here/beanstalk/.platform/nginx" "$scratch/nginx"
-    echo "upstream docker { server 127.0.0.1:$port; keepalive 256; }" >"$scratch/nginx/conf.d/upstream.conf"
+    echo "upstream docker { server 127.0.0.1:$port; keepalive 256; }" \
+        >"$scratch/nginx/conf.d/upstream.conf"
     sed "s/PORT/$((port + 1))/" "$here/nginx.conf" >"$scratch/nginx/nginx.conf"
     nginx -p "$scratch/nginx" -c "$scratch/nginx/nginx.conf" >&2 &
     nginx=$!
     await 10 smoke "http://127.0.0.1:$((port + 1))" || fail "nginx answers no picture"
-    echo "    it answers: $answer" >&2
+    printf '    it answers: %s\n' "$answer" >&2
     kill "$nginx" && wait "$nginx" || true
     nginx=
 }
@@ -146,10 +151,11 @@ push() {
     step "pushing to ECR"
     repository=$(aws ecr describe-repositories --repository-names "$name" \
         --query 'repositories[0].repositoryUri' --output text 2>/dev/null) ||
-        repository=$(aws ecr create-repository --repository-name "$name" \
-            --image-scanning-configuration scanOnPush=true --query repository.repositoryUri --output text) ||
+        repository=$(aws ecr create-repository --repository-name "$name" --output text \
+            --image-scanning-configuration scanOnPush=true --query repository.repositoryUri) ||
         fail "there is no repository $name: AWS says why above"
-    aws ecr get-login-password | docker login --username AWS --password-stdin "${repository%%/*}" >/dev/null ||
+    aws ecr get-login-password |
+        docker login --username AWS --password-stdin "${repository%%/*}" >/dev/null ||
         fail "the registry lets nobody in: docker says why above"
     # The same image again has the same tag, and nothing is pushed.
     version=$(docker image inspect --format '{{.Id}}' "$image" | cut -c 8-19)
@@ -161,7 +167,7 @@ push() {
     pushed=$repository@$digest
 }
 
-# What Beanstalk deploys: aws/beanstalk with the image's address in it, in a bucket of Beanstalk's own.
+# What Beanstalk deploys: aws/beanstalk with the image's address in it, in a bucket of Beanstalk's.
 upload_bundle() {
     step "uploading the source bundle"
     bucket=$(aws elasticbeanstalk create-storage-location --query S3Bucket --output text) ||
@@ -183,14 +189,15 @@ PYTHON
 }
 
 newest_platform() {
-    aws elasticbeanstalk list-available-solution-stacks --query SolutionStacks --output text | tr '\t' '\n' |
+    aws elasticbeanstalk list-available-solution-stacks --query SolutionStacks --output text |
+        tr '\t' '\n' |
         sed -n 's/^64bit Amazon Linux \(20[0-9]*\) v\([0-9.]*\) running Docker$/\1.\2 &/p' |
         sort -t . -k 1,1n -k 2,2n -k 3,3n -k 4,4n | tail -n 1 | cut -d ' ' -f 2-
 }
 
 status_of() { # STACK: nothing where there is none
-    aws cloudformation describe-stacks --stack-name "$1" --query 'Stacks[0].StackStatus' --output text \
-        2>/dev/null || true
+    aws cloudformation describe-stacks --stack-name "$1" --output text \
+        --query 'Stacks[0].StackStatus' 2>/dev/null || true
 }
 
 delete_stack() { # STACK
@@ -202,8 +209,9 @@ delete_stack() { # STACK
 }
 
 why() { # STACK STATUS
-    aws cloudformation describe-stack-events --stack-name "$1" --output text --query \
-        "StackEvents[?contains(ResourceStatus, '$2')].[LogicalResourceId, ResourceStatusReason]" >&2 || true
+    failed="StackEvents[?contains(ResourceStatus, '$2')]"
+    aws cloudformation describe-stack-events --stack-name "$1" --output text \
+        --query "$failed.[LogicalResourceId, ResourceStatusReason]" >&2 || true
 }
 
 deploy_stack() { # NAME=VALUE…
@@ -230,9 +238,10 @@ ask() {
     step "waiting for $url/readyz"
     await 60 smoke --ready "$url" || fail "not ready within a minute: see its log"
     step "posting a picture"
-    await 5 smoke "$url" || fail "it is ready, but answers no picture: where it has a key, give it in ANTBEE_API_KEY"
+    await 5 smoke "$url" ||
+        fail "it is ready, but answers no picture: where it has a key, give it in ANTBEE_API_KEY"
     [ "$model" = "$tried" ] || fail "it is $model that answers, and not $tried"
-    echo "    it answers: $answer" >&2
+    printf '    it answers: %s\n' "$answer" >&2
 }
 
 remove() {
@@ -264,7 +273,7 @@ would_follow() {
     registry=${account:-ACCOUNT}.dkr.ecr.${region:-REGION}.amazonaws.com
     echo "    aws ecr get-login-password | docker login --username AWS --password-stdin $registry"
     echo "    docker push $registry/$name"
-    [ "$target" = lambda ] || echo "    aws s3 cp bundle.zip s3://elasticbeanstalk-${region:-REGION}-${account:-ACCOUNT}/$name/"
+    [ "$target" = lambda ] || echo "    aws s3 cp bundle.zip s3://BUCKET/$name/"
     echo "    aws cloudformation deploy --stack-name $stack --template-file aws/$template"
 }
 
@@ -275,10 +284,11 @@ if [ "$target" = remove ]; then
 fi
 check_tools
 check_account
-port=$((10000 + $$ % 20000)) # below those that systems take for outgoing connections
+# Two, below those that systems take for outgoing connections.
+port=$((10000 + 2 * ($$ % 10000)))
 step "building the image of $tag"
 sh "$here/../heroku/build.sh" "$tag" "$image" >/dev/null
-echo "    $(docker image inspect --format '{{.Size}}' "$image" | awk '{printf "%.0f", $1 / 1e6}') MB" >&2
+docker image inspect --format '{{.Size}}' "$image" | awk '{printf "    %.0f MB\n", $1 / 1e6}' >&2
 if [ "$target" = lambda ]; then try_lambda; else try_beanstalk; fi
 docker rm --force "$container" >/dev/null
 container=

@@ -9,8 +9,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from antbee.artifact import INDEX, read_model
+from antbee.command import say
 from antbee.errors import ModelError
-from antbee.machine import MB, cores, limits_of_worker
+from antbee.machine import MASTER_MB, MB, ROOM_MB, WORKER_MB, cores, limits_of_worker
 from antbee.serving.aws import Function
 from antbee.serving.bento_io import app
 
@@ -18,6 +19,9 @@ CORE_MIB = 1769
 """Of memory for which AWS gives a function the time of one core; it shows it two at least."""
 
 memory = int(os.environ["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"])
+megabytes = (memory << 20) // MB
+if megabytes < MASTER_MB + WORKER_MB + ROOM_MB:  # unless it is chosen, AWS gives 128
+    say(f"{memory} MB of memory are too few for many a picture: give the function 512 at least")
 bento = Path(os.environ.get("BENTO", "."))
 size = 0
 # None lies in a working tree; what is wrong with one, the service says.
@@ -28,6 +32,6 @@ with suppress(ModelError):
         # To measure which is the fastest here would take a part of every start.
         os.environ.setdefault("ANTBEE_RUNTIME", model.runtime)
 shared = max(1, min(cores(), memory // CORE_MIB))
-for name, value in limits_of_worker((memory << 20) // MB, 1, shared, size).items():
+for name, value in limits_of_worker(megabytes, 1, shared, size).items():
     os.environ.setdefault(name, value)
 handler = Function(app(str(bento)))

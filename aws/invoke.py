@@ -7,6 +7,7 @@ Needs no package.
 import base64
 import json
 import sys
+import time
 import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "heroku"))
 
 from smoke import PICTURE
 
+STARTS_WITHIN: Final = 20.0
+"""Seconds from a container's start to its emulator's."""
 INVOCATIONS: Final = "/2015-03-31/functions/function/invocations"
 EVENT: Final = {
     "version": "2.0",
@@ -48,8 +51,16 @@ def invoke(url: str) -> Any:  # noqa: ANN401 - whatever JSON holds
         ValueError: the function failed, or answered with an error.
     """
     request = urllib.request.Request(url + INVOCATIONS, json.dumps(EVENT).encode())  # noqa: S310 - ours
-    with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310 - likewise
-        answer = json.load(response)
+    deadline = time.monotonic() + STARTS_WITHIN
+    while True:
+        try:
+            with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310 - likewise
+                answer = json.load(response)
+            break
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
     if answer.get("statusCode") != 200:  # noqa: PLR2004 - OK
         raise ValueError(f"the function answers {answer}")
     return json.loads(answer["body"])

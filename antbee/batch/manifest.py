@@ -6,6 +6,7 @@ reads that much of it. The list itself is never in memory.
 
 import hashlib
 import os
+import re
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -32,6 +33,9 @@ PARQUET: Final = b"PAR1"
 SCHEMA: Final = pa.schema([(PATH, pa.binary()), ("fault", pa.string())])
 """A path as the system has it, or an address in UTF-8; and why it cannot be read, if that is known
 already."""
+_MARK: Final = b"\xef\xbb\xbf"  # which some editors put before a text
+_NO_TEXT: Final = re.compile(rb"\A(\xff\xfe|\xfe\xff)|[\x01-\x08\x0e-\x1f]")
+"""UTF-16, or what no text has; a path may have bytes that are no UTF-8, and a NUL after it."""
 _PIECE: Final = 1 << 16  # bytes of a list of which a NUL tells what ends its paths
 
 
@@ -130,7 +134,7 @@ def _entries_of_folder(path: Path, out: Path) -> Iterator[Entry]:
 
 def _entries_of_bucket(source: str, bucket: Bucket) -> Iterator[Entry]:
     with in_words(source):
-        # All at once, some 500 bytes a picture: pyarrow gives no part of a listing.
+        # All at once, some 400 bytes a picture: pyarrow gives no part of a listing.
         names = sorted(one.path for one in bucket.find(recursive=True) if one.is_file)
     scheme, passed_over, found = source.partition("://")[0], Counter[str](), False
     for name in names:
@@ -181,12 +185,14 @@ def _entries_of_list(source: str, reopen: Callable[[], pa.NativeFile]) -> Iterat
 def _paths(source: str, reopen: Callable[[], pa.NativeFile]) -> Iterator[bytes]:
     with reopen() as file:
         head = bytes(file.read(_PIECE))
-        file.seek(0)
         if head.startswith(PARQUET):
             yield from _paths_of_parquet(source, file)
             return
         if looks_like_image(head):
             raise DataError(f"{source} is a picture: name its folder, or use antbee.predict")
+        if _NO_TEXT.search(head):
+            raise DataError(f"{source} is no list: it is neither text in UTF-8 nor Parquet")
+        file.seek(len(_MARK) if head.startswith(_MARK) else 0)
         end, left = (b"\0", b"") if b"\0" in head else (b"\n", b"")
         while piece := bytes(file.read(_PIECE)):
             *lines, left = (left + piece).split(end)

@@ -103,7 +103,8 @@ def score(
     logging.getLogger("ray").setLevel(logging.ERROR)
     try:
         with joined(address):
-            actors = count_actors(ray.cluster_resources(), ray.available_resources())
+            cpus = count_cpus(ray.cluster_resources(), ray.available_resources())
+            actors = min(cpus, len(blocks))
             names = (INDEX, INT8 if run.runtime == "int8" else ONNX, TYPICALITY)
             contents = {
                 name: model.folder / name for name in names if name in (INDEX, *model.files)
@@ -163,8 +164,8 @@ def joined(address: str | None) -> Iterator[None]:
         ray.shutdown()
 
 
-def count_actors(all_of: Mapping[str, float], free: Mapping[str, float]) -> int:
-    """Count the actors that a cluster has room for, one for each CPU.
+def count_cpus(all_of: Mapping[str, float], free: Mapping[str, float]) -> int:
+    """Count the CPUs of a cluster: it has room for an actor on each.
 
     Nothing else that is done needs a CPU: numbers of blocks are in memory already, and no task has
     to read them.

@@ -5,6 +5,7 @@ however often, there is one row a picture; and a rerun does the blocks whose par
 """
 
 import json
+import os
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -86,6 +87,20 @@ class Run:
         """How many parts there will be."""
         return -(-self.pictures // self.rows)
 
+    @classmethod
+    def from_json(cls, text: str | bytes) -> "Run":
+        """Read what `_run.json` or a part says.
+
+        Raises:
+            DataError: it is damaged, or of a version that says more or less.
+        """
+        try:
+            return cls(**json.loads(text))
+        except (TypeError, ValueError) as error:
+            raise DataError(
+                "OUT is damaged, or was begun with another version of antbee: name another OUT"
+            ) from error
+
 
 @dataclass(frozen=True)
 class Part:
@@ -134,12 +149,7 @@ def read_record(place: Place) -> Run | None:
     """
     names = place.names()
     if RECORD in names:
-        try:
-            return Run(**json.loads(place.read(RECORD)))
-        except (TypeError, ValueError) as error:
-            raise DataError(
-                f"{RECORD} in OUT is damaged, or another version's: name another OUT"
-            ) from error
+        return Run.from_json(place.read(RECORD))
     # A manifest without a record is of a run that was killed when it began.
     if others := sorted(one for one in names - {MANIFEST} if not one.startswith(".")):
         raise DataError(
@@ -180,23 +190,23 @@ def make_table(run: Run, entries: Sequence[Entry], outcomes: Sequence[Outcome]) 
     """Make the rows of pictures: columns as `SCHEMA` has them."""
     found = [one.prediction for one in outcomes]
     columns: list[list[object]] = [
-        [printable_path(entry.path) for entry in entries],
-        [one and one.label for one in found],
+        [as_text(os.fsdecode(entry.path)) for entry in entries],
+        [one and as_text(one.label) for one in found],
         [one and one.probability for one in found],
-        [one and list(one.probabilities.items()) for one in found],
+        [one and [(as_text(name), p) for name, p in one.probabilities.items()] for one in found],
         [one and one.known for one in found],
         [one and one.typicality for one in found],
         [one.error and getattr(one.error, "code", "unreadable_file") for one in outcomes],
-        [None if one.error is None else str(one.error) for one in outcomes],
-        [run.model] * len(entries),
+        [None if one.error is None else as_text(str(one.error)) for one in outcomes],
+        [as_text(run.model)] * len(entries),
         [run.runtime] * len(entries),
     ]
     return pa.table(columns, SCHEMA)
 
 
-def printable_path(path: bytes) -> str:
-    r"""Spell a path as text: a byte that is none is spelt `\udc..`, as JSON does it."""
-    return path.decode("utf-8", "surrogateescape").encode("utf-8", "backslashreplace").decode()
+def as_text(name: str) -> str:
+    r"""Spell what came from a file's name: a byte that is no UTF-8 is `\udc..`, as JSON has it."""
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def write_part(
@@ -224,13 +234,12 @@ def write_part(
     return part
 
 
-def read_parts(place: Place, run: Run, blocks: Iterable[int]) -> dict[int, Part]:
+def read_parts(place: Place, run: Run, blocks: Sequence[int]) -> dict[int, Part]:
     """Read what the parts of blocks say of themselves; those that are not there are left out.
 
     Raises:
         DataError: one is another run's.
     """
-    names = place.names()
 
     def read(block: int) -> Part | None:
         try:
@@ -241,11 +250,14 @@ def read_parts(place: Place, run: Run, blocks: Iterable[int]) -> dict[int, Part]
         said = metadata.metadata or {}
         if not {_RUN.encode(), _PART.encode()} <= set(said):
             return None
-        check_same(Run(**json.loads(said[_RUN.encode()])), run)
+        check_same(Run.from_json(said[_RUN.encode()]), run)
         return Part.from_json(said[_PART.encode()])
 
-    there = [one for one in blocks if part_name(one) in names]
     with ThreadPoolExecutor(READERS) as pool, in_words("OUT cannot be read"):
+        there = blocks
+        if len(blocks) > 1:  # one is looked for itself: there may be very many others
+            names = place.names()
+            there = [one for one in blocks if part_name(one) in names]
         found = dict(zip(there, pool.map(read, there), strict=True))
     return {block: part for block, part in found.items() if part is not None}
 

@@ -82,7 +82,12 @@ class Folder:
                         shutil.copyfileobj(source, file)
                 file.flush()
                 os.fsync(file.fileno())
-            temporary.replace(self.path / name)
+            try:
+                temporary.replace(self.path / name)
+            except FileNotFoundError:
+                # A process that did the same has ended the run meanwhile, and cleaned.
+                if not (self.path / name).exists():
+                    raise
         finally:
             temporary.unlink(missing_ok=True)
 
@@ -165,7 +170,7 @@ def open_place(text: str) -> Place:
     Raises:
         DataError: see `open_bucket`.
     """
-    return open_bucket(text) if is_address(text) else Folder(Path(text))
+    return open_bucket(text) if is_address(text) else Folder(Path(text).absolute())
 
 
 def read_bytes(path: bytes, base: Path | None = None) -> bytes:
@@ -177,17 +182,20 @@ def read_bytes(path: bytes, base: Path | None = None) -> bytes:
 
     Raises:
         OSError: it cannot be opened.
-        DataError: it is no ordinary file, larger than any picture, or in no bucket that can be
-            reached.
+        DataError: it is no ordinary file, larger than any picture, in no bucket that can be
+            reached, or nothing can be called so.
         ImageError: `unsupported_image`.
     """
     name = os.fsdecode(path)
-    if not is_address(name):
-        return read_picture(Path(name) if base is None else base / name)
-    bucket = open_bucket(name)
-    with bucket.filesystem.open_input_file(bucket.path) as file:
-        check_size(file.size())
-        data = bytes(file.read())
+    try:
+        if not is_address(name):
+            return read_picture(Path(name) if base is None else base / name)
+        bucket = open_bucket(name)
+        with bucket.filesystem.open_input_file(bucket.path) as file:
+            check_size(file.size())
+            data = bytes(file.read())
+    except ValueError as error:  # a NUL in a path; an address that is no text
+        raise DataError(f"nothing can have that name: {error}") from error
     check_head(data)
     return data
 

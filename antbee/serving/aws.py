@@ -86,7 +86,7 @@ class Exchange:
     async def send(self, message: Message) -> None:
         """Take a part of the answer."""
         if message["type"] == "http.response.start":
-            self.status, self.headers = message["status"], list(message["headers"])
+            self.status, self.headers = message["status"], list(message.get("headers", ()))
         else:
             self.content += message.get("body", b"")
 

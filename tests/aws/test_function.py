@@ -11,7 +11,7 @@ import httpx
 import psutil
 import pytest
 
-from tests.aws.conftest import MEMORY, emulated
+from tests.aws.conftest import emulated
 from tests.conftest import REPOSITORY, Server, encode, environment, noise
 
 PICTURE = encode(noise(64, 48))
@@ -97,10 +97,11 @@ def test_a_pause_is_not_noticed(server: Server) -> None:
 
 
 @pytest.mark.slow
-def test_a_bad_setting_is_one_line_a_start(bentoml_home: Path, tmp_path: Path) -> None:
-    """AWS starts such a function once for each request, and each time its log says why it ended."""
+def test_what_is_wrong_is_one_line_a_start(bentoml_home: Path, tmp_path: Path) -> None:
+    """AWS starts a function that ends once for each request, and each time its log says why."""
     log = tmp_path / "log"
-    variables = environment(bentoml_home, **MEMORY, ANTBEE_MAX_IMAGES="0")
+    settings = {"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "256", "ANTBEE_MAX_IMAGES": "0"}
+    variables = environment(bentoml_home, **settings)
     with emulated(["aws/serve-lambda"], log, variables) as server:
         status = [server.predict(PICTURE).status_code for _ in range(2)]
         time.sleep(1)
@@ -109,6 +110,7 @@ def test_a_bad_setting_is_one_line_a_start(bentoml_home: Path, tmp_path: Path) -
 
     assert status == [502, 502]
     assert lines == ["error: ANTBEE_MAX_IMAGES='0': it must be a whole number from 1 to 1000"] * 2
+    assert log.read_text().count("256 MB of memory are too few") == 2
     assert "Traceback" not in log.read_text()
     assert not left
 

@@ -25,7 +25,10 @@ from tests.conftest import (
 )
 
 NGINX: Final = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/opt/homebrew/bin:/usr/bin")
-pytestmark = pytest.mark.skipif(NGINX is None, reason="there is no nginx here: apt install nginx")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(NGINX is None, reason="there is no nginx here: apt install nginx"),
+]
 
 
 @pytest.fixture(scope="module")

@@ -25,6 +25,7 @@ def paths(source: Path) -> list[bytes]:
         (b"a.jpg\nb.jpg\n", [b"a.jpg", b"b.jpg"]),
         (b"a.jpg\r\n\r\nb.jpg", [b"a.jpg", b"b.jpg"]),
         (b"caf\xe9.jpg\n", [b"caf\xe9.jpg"]),
+        (b"\xef\xbb\xbfa.jpg\n", [b"a.jpg"]),
         (b"a\nb.jpg\0c.jpg\0", [b"a\nb.jpg", b"c.jpg"]),
         (b"b.jpg\na.jpg\nb.jpg\n", [b"b.jpg", b"a.jpg"]),
     ],
@@ -51,6 +52,25 @@ def test_a_list_is_parquet(tmp_path: Path) -> None:
     parquet.write_table(pa.table({"a": ["x"], "b": ["y"]}), source)
     with pytest.raises(DataError, match="no column of texts called path"):
         paths(source)
+
+
+@pytest.mark.parametrize("content", [b"PK\x03\x04\0\0", "a.jpg\n".encode("utf-16")])
+def test_other_files_are_no_list(tmp_path: Path, content: bytes) -> None:
+    """What is neither text nor Parquet is not taken for paths."""
+    (tmp_path / "list").write_bytes(content)
+
+    with pytest.raises(DataError, match="is no list"):
+        paths(tmp_path / "list")
+
+
+def test_names_that_nothing_can_have(packed: PackedModel, tmp_path: Path) -> None:
+    """They are rows with an error, as what is not there is."""
+    names = [b"a\0.jpg", b"s3://bucket/\xff.jpg", b"s3://", b"x" * 5000, b"/dev/null"]
+    table = pa.table({"path": pa.array(names, pa.binary())})
+    parquet.write_table(table, tmp_path / "list.parquet")
+
+    assert run(packed, tmp_path / "list.parquet", tmp_path / "out") == 1
+    assert [row["code"] for row in read_rows(tmp_path / "out")] == ["unreadable_file"] * len(names)
 
 
 def test_answers_are_a_list(packed: PackedModel, pictures: Path, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from antbee.artifact import PackedModel
-from antbee.batch.ray_data import count_actors
+from antbee.batch.ray_data import count_cpus
 from antbee.errors import DataError
 from tests.batch.command import read_rows, read_success, run
 from tests.batch.conftest import PICTURES, repeat
@@ -19,14 +19,14 @@ TIMES = 12
 
 def test_an_actor_for_each_cpu() -> None:
     """A cluster in which Ray would wait in silence is refused before the start."""
-    assert count_actors({"CPU": 6.0, "memory": 1e9}, {"CPU": 2.5}) == 6
+    assert count_cpus({"CPU": 6.0, "memory": 1e9}, {"CPU": 2.5}) == 6
     for all_of, free, said in [
         ({}, {}, "has no CPU"),
         ({"CPU": 0.5}, {"CPU": 0.5}, "has no CPU"),
         ({"CPU": 4.0}, {}, "all 4 CPUs of Ray's cluster are taken"),
     ]:
         with pytest.raises(DataError, match=said):
-            count_actors(all_of, free)
+            count_cpus(all_of, free)
 
 
 def in_own_network() -> list[str]:
