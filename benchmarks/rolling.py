@@ -155,6 +155,11 @@ class Update:
         for thread in leaving:
             thread.join()
 
+    def stop(self) -> None:
+        """Tell all servers to stop, so that nobody has to wait for one after the other."""
+        for server in self._servers.values():
+            server.process.terminate()
+
     def _retire(self, slot: int) -> None:
         process = self._servers[slot].process
         removal = threading.Timer(self.lag, self.proxy.remove, (slot,))
@@ -226,6 +231,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with proxied(mode) as proxy, contextlib.ExitStack() as stack:
             update = Update(proxy, stack, options.tag, 0, grace, options.lag)
             update.start(2)
+            stack.callback(update.stop)
             for seconds in (0, pre_stop):
                 update.pre_stop, update.grace = seconds, grace - seconds
                 found = asyncio.run(try_update(update, pictures, options.requests))

@@ -25,6 +25,7 @@ def update(bento_home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Update
         running = Update(proxy, stack, "ant_bee_classifier:latest")
         running.start(2)
         yield running
+        running.stop()
 
 
 @pytest.mark.slow

@@ -62,6 +62,13 @@ def test_ready_in_five_seconds(image: str) -> None:
     assert sorted(times)[1] <= 5
 
 
+def test_a_batch_finds_the_model(dyno: Dyno) -> None:
+    """The jobs of `kubernetes/` copy this folder, and take what is the latest in it."""
+    name = dyno.shell("cat /bento/models/ant_bee_classifier/latest").strip()
+
+    assert dyno.shell(f"ls /bento/models/ant_bee_classifier/{name}/model.json")
+
+
 def test_a_quota_is_seen(image: str) -> None:
     """A container with one CPU, on a machine with more, has one worker with one thread."""
     options = ("--network", "host", "--cpus", "1")
