@@ -45,6 +45,8 @@ here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 name=${NAME:-antbee}
 image=$name:aws
 stack=$name-$target
+# Of the repository, in a tag: one that was there before may hold what others run.
+maker=antbee-deploy.sh
 emulator=$here/../.venv-tools/bin/aws-lambda-rie
 export AWS_PAGER=
 scratch=$(mktemp -d)
@@ -149,11 +151,14 @@ try_beanstalk() {
 
 push() {
     step "pushing to ECR"
-    repository=$(aws ecr describe-repositories --repository-names "$name" \
-        --query 'repositories[0].repositoryUri' --output text 2>/dev/null) ||
+    if there_is_repository repositoryUri; then
+        repository=$found
+    else
         repository=$(aws ecr create-repository --repository-name "$name" --output text \
+            --tags "Key=made-by,Value=$maker" \
             --image-scanning-configuration scanOnPush=true --query repository.repositoryUri) ||
-        fail "there is no repository $name: AWS says why above"
+            fail "there is no repository $name: AWS says why above"
+    fi
     aws ecr get-login-password |
         docker login --username AWS --password-stdin "${repository%%/*}" >/dev/null ||
         fail "the registry lets nobody in: docker says why above"
@@ -195,9 +200,25 @@ newest_platform() {
         sort -t . -k 1,1n -k 2,2n -k 3,3n -k 4,4n | tail -n 1 | cut -d ' ' -f 2-
 }
 
-status_of() { # STACK: nothing where there is none
-    aws cloudformation describe-stacks --stack-name "$1" --output text \
-        --query 'Stacks[0].StackStatus' 2>/dev/null || true
+# Whether AWS has something: 1 where it says that there is none. Where it says anything else, nobody
+# knows, and nothing goes on.
+there_is() { # WHAT aws ARGUMENT…: what it prints is in `found`
+    what=$1
+    shift
+    ! found=$("$@" --output text 2>"$scratch/why") || return 0
+    ! grep -qe 'does not exist' -e NotFoundException "$scratch/why" || return 1
+    cat "$scratch/why" >&2
+    fail "nobody knows whether there is $what: AWS says why above"
+}
+
+there_is_stack() { # STACK: its status is in `found`
+    there_is "a stack $1" aws cloudformation describe-stacks --stack-name "$1" \
+        --query 'Stacks[0].StackStatus'
+}
+
+there_is_repository() { # WHAT OF IT: that is in `found`
+    there_is "a repository $name" aws ecr describe-repositories --repository-names "$name" \
+        --query "repositories[0].$1"
 }
 
 delete_stack() { # STACK
@@ -245,20 +266,35 @@ ask() {
 }
 
 remove() {
+    removed=
     for stack in "$name-lambda" "$name-beanstalk"; do
-        [ -n "$(status_of "$stack")" ] || continue
+        there_is_stack "$stack" || continue
         step "deleting the stack $stack"
-        bucket=$(aws cloudformation describe-stacks --stack-name "$stack" --output text \
-            --query "Stacks[0].Parameters[?ParameterKey=='Bucket'].ParameterValue")
         delete_stack "$stack"
-        [ -z "$bucket" ] || aws s3 rm --only-show-errors --recursive "s3://$bucket/$name/" ||
-            fail "the source bundles are not deleted: AWS says why above"
+        removed=yes
     done
-    if aws ecr describe-repositories --repository-names "$name" >/dev/null 2>&1; then
-        step "deleting the repository $name and its images"
-        aws ecr delete-repository --repository-name "$name" --force >/dev/null ||
-            fail "the repository is not deleted: AWS says why above"
+    bucket=elasticbeanstalk-$region-$account
+    if there_is "a bucket $bucket" aws s3api list-objects-v2 --bucket "$bucket" \
+        --prefix "$name/" --max-items 1 --query 'Contents[0].Key' && [ "$found" != None ]; then
+        step "deleting the source bundles"
+        aws s3 rm --only-show-errors --recursive "s3://$bucket/$name/" ||
+            fail "the source bundles are not deleted: AWS says why above"
+        removed=yes
     fi
+    if there_is_repository repositoryArn; then
+        by=$(aws ecr list-tags-for-resource --resource-arn "$found" --output text \
+            --query "tags[?Key=='made-by'].Value") ||
+            fail "nobody knows who made the repository $name: AWS says why above"
+        if [ "$by" = "$maker" ]; then
+            step "deleting the repository $name and its images"
+            aws ecr delete-repository --repository-name "$name" --force >/dev/null ||
+                fail "the repository is not deleted: AWS says why above"
+            removed=yes
+        else
+            echo "    the repository $name was not made by this, and stays" >&2
+        fi
+    fi
+    [ -n "$removed" ] || echo "    nothing called $name was found in $region" >&2
 }
 
 would_follow() {
@@ -297,9 +333,14 @@ if [ -n "$dry" ]; then
     exit 0
 fi
 push
-status=$(status_of "$stack")
-# What failed when it was made cannot be changed.
-[ "$status" != ROLLBACK_COMPLETE ] || { delete_stack "$stack" && status=; }
+status=
+! there_is_stack "$stack" || status=$found
+case $status in
+    # What failed when it was made cannot be changed.
+    ROLLBACK_COMPLETE) delete_stack "$stack" && status= ;;
+    # It was never begun.
+    REVIEW_IN_PROGRESS) status= ;;
+esac
 if [ "$target" = lambda ]; then
     set -- Image="$pushed"
 else

@@ -46,20 +46,19 @@ command -v "$python" >/dev/null || { say "error: there is no $python: install Py
 install_tools() {
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check uv
     "$venv/bin/uv" pip install --quiet --python "$venv/bin/python" --group tools
-    [ "$(uname -s)" = Linux ] || { say "Lambda's emulator runs on Linux alone: left out"; return 0; }
+    # For Linux on x86-64, as the function's image: that is where it is run, whatever this machine is.
     scratch=$(mktemp -d)
     trap 'rm -rf "$scratch"' EXIT
     "$venv/bin/python" -m pip download --quiet --disable-pip-version-check --no-deps \
         --only-binary :all: --dest "$scratch" "$sam_cli"
     "$venv/bin/python" - "$scratch" "$venv/bin/aws-lambda-rie" <<'PYTHON'
-import platform, sys
+import sys
 from pathlib import Path
 from zipfile import ZipFile
 folder, target = map(Path, sys.argv[1:])
-machine = {"aarch64": "arm64"}.get(platform.machine(), platform.machine())
 new = target.with_suffix(".new")
 with ZipFile(*folder.glob("*.whl")) as wheel:
-    new.write_bytes(wheel.read(f"samcli/local/rapid/aws-lambda-rie-{machine}"))
+    new.write_bytes(wheel.read("samcli/local/rapid/aws-lambda-rie-x86_64"))
 new.chmod(0o755)
 new.rename(target)
 PYTHON

@@ -1,8 +1,10 @@
 """The service as a Lambda function, in AWS's own emulator, behind what a function URL does."""
 
+import platform
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -29,6 +31,8 @@ MEMORY = {"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "1769"}
 @contextmanager
 def emulated(command: list[str], log: Path, variables: dict[str, str]) -> Iterator[Server]:
     """Let Lambda's emulator run a command, behind a gateway; it starts with the first request."""
+    if (sys.platform, platform.machine()) != ("linux", "x86_64"):
+        pytest.skip("Lambda's emulator is for Linux on x86-64")
     port = free_port()
     options = ["--runtime-interface-emulator-address", f"127.0.0.1:{port}"]
     options += ["--runtime-api-address", f"127.0.0.1:{free_port()}"]

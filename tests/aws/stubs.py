@@ -71,7 +71,15 @@ def aws(arguments: Sequence[str]) -> int:
         case "sts get-caller-identity" if is_made("nobody"):
             return 255
         case "ecr describe-repositories":
-            return 0 if is_made("repository") else 254
+            if not is_made("repository"):
+                return refuse("RepositoryNotFoundException")
+            print(f"arn:aws:ecr:eu-central-1:{ACCOUNT}:repository/antbee")
+        case "ecr list-tags-for-resource" if not is_made("anothers"):
+            print("antbee-deploy.sh")
+        case "s3api list-objects-v2":
+            if not is_made("bundles"):
+                return refuse("NoSuchBucket: The specified bucket does not exist")
+            print("antbee/1.zip")
         case "cloudformation describe-stacks":
             return describe_stack(arguments)
         case "cloudformation deploy":
@@ -89,18 +97,24 @@ def aws(arguments: Sequence[str]) -> int:
     return 0
 
 
+def refuse(reason: str) -> int:
+    """Say why there is no answer, and return the exit code."""
+    print(f"An error occurred: {reason}", file=sys.stderr)
+    return 254
+
+
 def describe_stack(arguments: Sequence[str]) -> int:
     """Say what is asked about a stack, which is a file of its name with its status in it."""
     stack = FOLDER / arguments[arguments.index("--stack-name") + 1]
+    if is_made("throttled"):
+        return refuse("ThrottlingException: Rate exceeded")
     if not stack.exists():
-        return 254
+        return refuse(f"ValidationError: Stack with id {stack.name} does not exist")
     query = arguments[arguments.index("--query") + 1]
     if "StackStatus" in query:
         print(stack.read_text())
     elif "Outputs" in query:
         print(f"http://127.0.0.1:{DEPLOYED_PORT}/")
-    elif "Bucket" in query and stack.name.endswith("-beanstalk"):
-        print("a-bucket")
     return 0
 
 

@@ -267,14 +267,57 @@ def test_removes_everything(machine: Machine) -> None:
     """Both stacks, the source bundles, the repository; what is not there is passed over."""
     machine.make("antbee-beanstalk", "UPDATE_COMPLETE")
     machine.make("repository")
+    machine.make("bundles")
     run = machine.deploy("remove")
     calls = "\n".join(machine.calls())
 
     assert (run.returncode, run.stdout) == (0, ""), run.stderr
     assert not (machine.folder / "antbee-beanstalk").exists()
     assert "delete-stack --stack-name antbee-lambda" not in calls
-    assert "aws s3 rm --only-show-errors --recursive s3://a-bucket/antbee/" in calls
+    bucket = "elasticbeanstalk-eu-central-1-123456789012"
+    assert f"aws s3 rm --only-show-errors --recursive s3://{bucket}/antbee/" in calls
     assert "aws ecr delete-repository --repository-name antbee --force" in calls
+
+
+def test_removing_nothing_is_said(machine: Machine) -> None:
+    """In another region there is nothing, and whoever thinks that all is gone goes on to pay."""
+    run = machine.deploy("remove")
+
+    assert run.returncode == 0
+    assert run.stderr.splitlines()[-1] == "    nothing called antbee was found in eu-central-1"
+
+
+def test_repository_of_others_stays(machine: Machine) -> None:
+    """A repository that was there before may hold what others run."""
+    machine.make("repository")
+    machine.make("anothers")
+    run = machine.deploy("remove")
+
+    assert run.returncode == 0
+    assert "    the repository antbee was not made by this, and stays" in run.stderr
+    assert not any("delete-repository" in call for call in machine.calls())
+
+
+@pytest.mark.parametrize("target", ["remove", "beanstalk"])
+def test_no_answer_is_not_taken_for_no(machine: Machine, target: str) -> None:
+    """Where AWS does not say whether there is a stack, none is deleted, made or replaced."""
+    machine.make("antbee-beanstalk", "UPDATE_COMPLETE")
+    machine.make("throttled")
+    run = machine.deploy(target)
+
+    assert run.returncode == 1
+    assert "Rate exceeded" in run.stderr
+    assert run.stderr.splitlines()[-1].startswith("deploy.sh: nobody knows whether there is a")
+    assert not any("delete" in call or "deploy --stack" in call for call in machine.calls())
+
+
+@pytest.mark.slow
+def test_stack_that_was_never_begun_is_new(machine: Machine) -> None:
+    """One that was interrupted while its change set was made has no platform yet."""
+    machine.make("antbee-beanstalk", "REVIEW_IN_PROGRESS")
+    machine.deploy("beanstalk")
+
+    assert machine.parameters()["SolutionStack"] == PLATFORMS[1]
 
 
 def test_dry_run_removes_nothing(machine: Machine) -> None:
