@@ -195,6 +195,19 @@ def printable(text: Path | str) -> str:
     )
 
 
+def positive(text: str) -> int:
+    """Read an argument that is a whole number from 1 on.
+
+    Raises:
+        ArgumentTypeError: it is none, which argparse says.
+    """
+    if not (text.isascii() and text.isdecimal() and int(text)):
+        from argparse import ArgumentTypeError  # noqa: PLC0415 - see the module's description
+
+        raise ArgumentTypeError(f"{text} is not a whole number from 1 on")
+    return int(text)
+
+
 def table(head: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
     """Align columns for a terminal: the first to the left, the others, which count, to the right.
 

@@ -8,6 +8,7 @@ from antbee.command import (
     DONE,
     FAILED,
     end_on_signals,
+    positive,
     printable,
     progress_bar,
     run,
@@ -96,17 +97,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     add("--csv", metavar="FILE", help="a line for each file; - for stdout")
     add("--jsonl", metavar="FILE", help="a JSON object for each file; - for stdout")
-    add("--threads", type=_positive, default=cores(), help="files at once (default: the cores)")
+    add("--threads", type=positive, default=cores(), help="files at once (default: the cores)")
     arguments = parser.parse_args(argv)
     if arguments.csv == arguments.jsonl == STDOUT:
         parser.error("only one of --csv and --jsonl can go to stdout")
     return run(lambda: predict(arguments))
-
-
-def _positive(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and int(text)):
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 1 on")
-    return int(text)
 
 
 def predict(arguments: argparse.Namespace) -> int:

@@ -4,7 +4,7 @@ Writes Parquet, one row a picture, in parts that are there as a whole or not at 
 is run again, and does what is missing. Each picture takes the way of `antbee.predict`.
 """
 
-from antbee.command import end_on_signals, run
+from antbee.command import end_on_signals, positive, run
 
 if __name__ == "__main__":
     end_on_signals()
@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="do the I-th, from 0 on, of N equal shares; with /N the index is "
         f"{' or '.join(INDEXES)}",
     )
-    add("--rows", type=_positive, help=f"pictures of a block (default: OUT's, or {ROWS})")
+    add("--rows", type=positive, help=f"pictures of a block (default: OUT's, or {ROWS})")
     add(
         "--model",
         default="ant_bee_classifier:latest",
@@ -69,12 +69,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ValueError as error:
         parser.error(str(error))
     return run(lambda: _batch(arguments))
-
-
-def _positive(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and int(text)):
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 1 on")
-    return int(text)
 
 
 def find_shard(asked: str | None, environment: Mapping[str, str]) -> tuple[int, int]:

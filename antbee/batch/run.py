@@ -66,6 +66,7 @@ def batch(arguments: argparse.Namespace, default_rows: int) -> int:
     check_runtime(model, runtime)
     with TemporaryDirectory(prefix="antbee-batch-") as scratch:
         file = Path(scratch) / MANIFEST
+        say(f"listing {arguments.source}")  # of a large bucket that takes minutes
         with in_words(f"the list of {arguments.source}"):
             listed = write_manifest(file, find_entries(arguments.source, arguments.out), rows)
         run = Run(

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from pyarrow import parquet
 
 from antbee.artifact import PackedModel
@@ -13,6 +14,12 @@ from antbee.batch.__main__ import main
 def run(packed: PackedModel, *arguments: object) -> int:
     """Run the command with a packed model's folder."""
     return main([*map(str, arguments), "--model", str(packed.folder)])
+
+
+def errors(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """Return the lines on stderr that say what is wrong."""
+    lines = capsys.readouterr().err.splitlines()
+    return [line for line in lines if line.startswith("error: ")]
 
 
 def read_rows(out: Path) -> list[dict[str, Any]]:

@@ -163,7 +163,7 @@ def test_a_log_has_lines(
     out, err = capsys.readouterr()
     assert out == ""
     assert f"\n3 of {PICTURES} pictures, " in err
-    assert "onnx" in err.splitlines()[0]
+    assert "onnx" in err.splitlines()[1]
 
 
 def test_time_is_counted_once() -> None:

@@ -12,7 +12,7 @@ from pyarrow.fs import FileSelector, FileSystem
 
 from antbee.artifact import PackedModel
 from antbee.batch import storage
-from tests.batch.command import read_rows, run
+from tests.batch.command import errors, read_rows, run
 from tests.batch.conftest import PICTURES
 from tests.conftest import REPOSITORY, free_port
 
@@ -122,10 +122,11 @@ def test_what_is_not_there_is_one_line(
     storage._filesystem.cache_clear()
     assert run(packed, "s3://pictures/in", "s3://answers/x") == 1
 
-    errors = [one for one in capsys.readouterr().err.splitlines() if "passed over" not in one]
-    assert errors[:2] == [
-        "error: there is no s3://pictures/nothing", "error: there is no s3://nobody/in",
-    ]  # fmt: skip
-    assert errors[2].startswith("error: s3://nobody/x: ")
-    assert errors[3].startswith("error: s3://")
-    assert len(errors) == 4
+    found = errors(capsys)
+    assert found[:2] == [
+        "error: there is no s3://pictures/nothing",
+        "error: there is no s3://nobody/in",
+    ]
+    assert found[2].startswith("error: s3://nobody/x: ")
+    assert found[3].startswith("error: s3://")
+    assert len(found) == 4

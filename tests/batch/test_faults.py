@@ -13,7 +13,7 @@ import pytest
 from antbee.artifact import INDEX, PackedModel, write_model
 from antbee.batch.__main__ import find_shard, main
 from antbee.batch.record import RECORD, part_name
-from tests.batch.command import read_rows, read_success, run
+from tests.batch.command import errors, read_rows, read_success, run
 from tests.batch.conftest import PICTURES
 
 Capture = pytest.CaptureFixture[str]
@@ -63,7 +63,7 @@ def test_another_run_s_out_is_refused(
         "a list with other pictures",
         "another model of the same name",
     ]
-    assert capsys.readouterr().err.splitlines() == [
+    assert errors(capsys) == [
         f"error: OUT was begun with {one}: name another OUT, or delete it" for one in differences
     ]
     assert {path.name: path.stat().st_mtime_ns for path in done.iterdir()} == before
@@ -120,9 +120,7 @@ def test_sources_that_cannot_be(packed: PackedModel, tmp_path: Path, capsys: Cap
     for source in sources:
         assert run(packed, source, tmp_path / "out") == 1
 
-    errors = capsys.readouterr().err.splitlines()
-    assert [line.split(": ")[0] for line in errors] == ["error"] * 4
-    for source, line in zip(sources, errors, strict=True):
+    for source, line in zip(sources, errors(capsys), strict=True):
         assert str(source) in line
     assert not (tmp_path / "out").exists()
 
