@@ -1,5 +1,6 @@
 """What kustomize makes of `kubernetes/`."""
 
+import os
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -22,12 +23,9 @@ Build = Callable[[str], Objects]
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """Return what builds an overlay, its image set as its first lines say, into a file."""
-    if shutil.which("kustomize"):
-        command = ["kustomize", "build"]
-    elif shutil.which("kubectl"):  # kustomize is in it
-        command = ["kubectl", "kustomize"]
-    else:
-        pytest.skip("there is neither kustomize nor kubectl here: install one of them")
+    path = f"{REPOSITORY / '.venv-tools/bin'}{os.pathsep}{os.environ['PATH']}"
+    if (kubectl := shutil.which("kubectl", path=path)) is None:
+        pytest.skip("there is no kubectl here: make tools")
     folder = tmp_path_factory.mktemp("kubernetes")
     shutil.copytree(MANIFESTS, folder, dirs_exist_ok=True)
 
@@ -39,7 +37,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
                 image = {"name": "antbee", "newName": name, "digest": digest}
                 yaml.safe_dump({"images": [image]}, file)
             run = subprocess.run(
-                [*command, folder / "overlays" / overlay],
+                [kubectl, "kustomize", folder / "overlays" / overlay],
                 capture_output=True,
                 text=True,
                 check=False,
