@@ -1,6 +1,7 @@
 """The server's manifests: that they belong together, and fit the server."""
 
 import ipaddress
+import re
 import runpy
 import sys
 from typing import Any
@@ -10,7 +11,9 @@ import pytest
 from antbee.serving.app import KEYLESS, ROUTES
 from antbee.serving.settings import read_settings
 from tests.conftest import REPOSITORY
-from tests.kubernetes.conftest import IMAGE, OVERLAYS, Build, Objects
+from tests.kubernetes.conftest import IMAGE, MANIFESTS, OVERLAYS, Build, Objects
+
+SCALE = REPOSITORY / "docs/scale.md"
 
 
 def one(objects: Objects, kind: str) -> dict[str, Any]:
@@ -188,3 +191,40 @@ def test_addresses_are_the_worlds(overlay: Build) -> None:
         assert not allowed(inside), inside
     base = one(overlay("cpu"), "NetworkPolicy")["spec"]
     assert "egress" not in base
+
+
+def test_who_sends_the_requests_is_to_be_changed(overlay: Build) -> None:
+    """Whoever may ask in every overlay may behind an Ingress, too; the document names the other."""
+
+    def namespaces(name: str) -> set[str]:
+        (rule,) = one(overlay(name), "NetworkPolicy")["spec"]["ingress"]
+        everyone, others = rule["from"]
+        assert everyone == {"podSelector": {}}
+        selector = others["namespaceSelector"]
+        key = "kubernetes.io/metadata.name"
+        if "matchLabels" in selector:
+            return {selector["matchLabels"][key]}
+        (expression,) = selector["matchExpressions"]
+        assert (expression["key"], expression["operator"]) == (key, "In")
+        return set(expression["values"])
+
+    assert namespaces("cpu") < namespaces("ingress")
+    (controller,) = namespaces("ingress") - namespaces("cpu")
+    assert f"`{controller}`" in SCALE.read_text()
+
+
+def test_no_number_is_an_error(overlay: Build) -> None:
+    """KEDA takes no metrics for none in flight otherwise, and its fallback for errors alone."""
+    scaled = one(overlay("keda"), "ScaledObject")["spec"]
+    (trigger,) = scaled["triggers"]
+
+    assert trigger["metadata"]["ignoreNullValues"] == "false"
+    assert scaled["minReplicaCount"] < scaled["fallback"]["replicas"] < scaled["maxReplicaCount"]
+
+
+def test_the_way_back_deletes_the_second_model_alone() -> None:
+    """In whatever overlay's folder somebody stands, what is deleted is the canary's."""
+    notes = MANIFESTS / "overlays/canary/kustomization.yaml"
+    for document in (SCALE, notes):
+        deleted = re.findall(r"kubectl delete -k ([\w./]+)", document.read_text())
+        assert set(deleted) == {"../canary"}, document
