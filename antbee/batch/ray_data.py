@@ -47,7 +47,6 @@ class Job:
 
     place: Place
     run: Run
-    base: Path
     retry: frozenset[int]
 
 
@@ -64,7 +63,7 @@ class Actor:
         model = read_model(Path(self._folder.name))
         manifest = Manifest(job.place.open(MANIFEST))
         self._job = job
-        self._scorer = Scorer(job.place, job.run, manifest, model, threads=1, base=job.base)
+        self._scorer = Scorer(job.place, job.run, manifest, model, threads=1)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Make a block's part, unless another actor has made it by now.
@@ -122,7 +121,7 @@ def score(
                 name: model.folder / name for name in names if name in (INDEX, *model.files)
             }
             files = ray.put({name: path.read_bytes() for name, path in contents.items()})
-            job = Job(place, run, Path.cwd(), frozenset(old))
+            job = Job(place, run, frozenset(old))
             ray.data.DataContext.get_current().enable_progress_bars = False
             done = ray.data.from_items(
                 [{"block": block} for block in blocks],
