@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from antbee.artifact import PackedModel
 from antbee.batch.manifest import Entry, Manifest
-from antbee.batch.record import SCHEMA, Part, Run, make_table, read_table, write_part
+from antbee.batch.record import Part, Run, make_table, read_parts, read_table, write_part
 from antbee.batch.storage import Place, is_address, read_bytes
 from antbee.errors import DataError
 from antbee.predict import answer, classify_all
@@ -149,9 +149,13 @@ class Scorer:
         table = make_table(self.run, plan.entries, outcomes)
         begun, ended = plan.begun, None
         if plan.table is not None and plan.old is not None:
-            now = read_table(self.place, plan.block)
-            table = _replace_errors(plan.table, table, now)
+            table = _replace_errors(plan.table, table)
             begun, ended = plan.old.begun, plan.old.ended
+        errors = len(table) - table["code"].null_count
+        if errors and read_parts(self.place, self.run, [plan.block]):
+            # Another process, at the same block, may have found answers meanwhile.
+            there = read_table(self.place, plan.block)
+            table = _replace_errors(there, table.filter(there["code"].is_valid()))
         return write_part(self.place, self.run, plan.block, table, begun, ended)
 
 
@@ -166,12 +170,8 @@ class Plan:
     old: Part | None
 
 
-def _replace_errors(old: pa.Table, new: pa.Table, now: pa.Table) -> pa.Table:
-    """Put new rows, in their order, where the old ones have an error.
-
-    But for the answers that another process has found by now.
-    """
+def _replace_errors(old: pa.Table, new: pa.Table) -> pa.Table:
+    """Put new rows, in their order, where the old ones have an error."""
     found = iter(new.to_pylist())
     rows = [next(found) if row["code"] else row for row in old.to_pylist()]
-    theirs = zip(now.to_pylist(), rows, strict=True)
-    return pa.Table.from_pylist([row if there["code"] else there for there, row in theirs], SCHEMA)
+    return pa.Table.from_pylist(rows, old.schema)

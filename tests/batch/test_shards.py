@@ -161,8 +161,9 @@ def test_another_has_mended_all(
     assert [row["code"] for row in read_rows(out)] == [None] * PICTURES
 
 
+@pytest.mark.parametrize("options", [(), ("--retry-errors",)])
 def test_an_answer_outlives_an_error(
-    packed: PackedModel, broken: Path, tmp_path: Path, pictures: Path,
+    packed: PackedModel, broken: Path, tmp_path: Path, pictures: Path, options: tuple[str, ...],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     """What another process has mended meanwhile is not replaced by this one's failure."""
@@ -178,8 +179,10 @@ def test_an_answer_outlives_an_error(
         shutil.copy(mended / part_name(0), out / part_name(0))
         return predict.answer(*arguments)
 
+    if not options:
+        (out / part_name(0)).unlink()
     monkeypatch.setattr(score, "answer", be_second)
-    assert run(packed, broken, out, "--retry-errors") == 0
+    assert run(packed, broken, out, *options) == 0
     assert read_rows(out) == read_rows(mended)
 
 
