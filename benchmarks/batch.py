@@ -7,7 +7,8 @@ PICTURES is a folder, copied until there are enough. Each engine answers them al
 its own, several times in turn, and one picture as often, which is its start-up. Prints a table of
 pictures a second without the start-up, and of seconds, CPU and megabytes with it; then what comes
 of killed drivers and nodes of a cluster (`benchmarks/cluster.py`, as root). Each answer is compared
-with `antbee.predict`'s. Ends with one JSON line, and exit code 1 if any is not the same.
+with `antbee.predict`'s. Ends with one JSON line, and exit code 1 if any is not the same, or a run
+in which something was killed did not end well.
 """
 
 import argparse
@@ -73,7 +74,7 @@ def main() -> int:
         expected = read_lines(folder / "predict0")
         kills: list[dict[str, Any]] = []
         if options.kills:
-            arguments = [str(many), str(folder / "kills"), "--model", options.model]
+            arguments = [str(many), str(folder / "kills"), *shared]
             more = ["--rows", options.rows, "--rounds", str(options.kills)]
             script = str(Path(__file__).with_name("cluster.py"))
             asked = [*NETWORK, sys.executable, script, *arguments, *more]
@@ -81,6 +82,7 @@ def main() -> int:
             kills = json.loads(done.stdout.splitlines()[-1])["kills"]
             outs += [Path(kill["out"]) for kill in kills]
         faults = sum(compare(expected, out) for out in outs)
+        failed = sum(kill["code"] != 0 for kill in kills)
 
     print("engine   pictures/s  of predict's  seconds  of CPU  MB")
     table = {
@@ -93,10 +95,13 @@ def main() -> int:
         )
     for kill in kills:
         del kill["log"]
-        print(f"killed a {kill['killed']}: {kill['same']} of {kill['before']} parts kept")
+        print(
+            f"killed a {kill['killed']}: {kill['same']} of {kill['before']} parts kept, "
+            f"exit code {kill['code']}"
+        )
     print(f"{faults} answers of {len(outs)} runs are missing, twice there, or not predict's")
     print(json.dumps({"engines": table, "rounds": times, "kills": kills, "faults": faults}))
-    return 1 if faults else 0
+    return 1 if faults or failed else 0
 
 
 def copy(pictures: Path, folder: Path, count: int) -> None:
@@ -150,7 +155,8 @@ def compare(expected: Rows, out: Path) -> int:
         told = {name: value for name, value in row.items() if value is not None}
         path = told.pop("path")
         del told["runtime"]
-        if {**told, "probabilities": dict(told["probabilities"])} == expected[path]:
+        told["probabilities"] = dict(told.get("probabilities", ()))
+        if told == expected.get(path):
             good.add(path)
     return len(expected) - len(good) + len(found) - len(good)
 

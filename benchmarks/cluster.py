@@ -33,6 +33,7 @@ def main() -> None:
     parser.add_argument("source")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--model", required=True)
+    parser.add_argument("--runtime", help="default: what packing found the faster")
     parser.add_argument("--rows", default="256")
     parser.add_argument("--rounds", type=int, default=1)
     options = parser.parse_args()
@@ -41,6 +42,7 @@ def main() -> None:
 
     def start(out: Path) -> subprocess.Popen[str]:
         arguments = [options.source, out, "--rows", options.rows, "--model", options.model]
+        arguments += ["--runtime", options.runtime] if options.runtime else []
         engine = ["--engine", "ray", "--address", cluster.address]
         command = [sys.executable, "-m", "antbee.batch", *map(str, arguments), *engine]
         return subprocess.Popen(  # noqa: S603 - ourselves

@@ -54,24 +54,32 @@ class Listed:
     Attributes:
         pictures: how many rows.
         digest: SHA-256 of the paths in their order.
+        relative: whether any of them begins at the working folder.
     """
 
     pictures: int
     digest: str
+    relative: bool
 
 
 def write_manifest(file: Path, entries: Iterable[Entry], rows: int) -> Listed:
     """Write entries as a manifest of blocks of `rows`."""
-    digest, count, iterator = hashlib.sha256(), 0, iter(entries)
+    digest, count, relative, iterator = hashlib.sha256(), 0, False, iter(entries)
     with parquet.ParquetWriter(file, SCHEMA) as writer:
         while block := list(islice(iterator, rows)):
             for entry in block:
                 digest.update(entry.path + b"\0")
             paths = [entry.path for entry in block]
+            relative = relative or not all(map(_is_absolute, paths))
             faults = [entry.fault for entry in block]
             writer.write_table(pa.table([paths, faults], SCHEMA), row_group_size=rows)
             count += len(block)
-    return Listed(count, digest.hexdigest())
+    return Listed(count, digest.hexdigest(), relative)
+
+
+def _is_absolute(path: bytes) -> bool:
+    # Not by a `Path`: of millions that takes seconds.
+    return os.path.isabs(path) or is_address(os.fsdecode(path))  # noqa: PTH117
 
 
 class Manifest:
@@ -119,6 +127,8 @@ def find_entries(source: str, out: str) -> Iterator[Entry]:
         return _entries_of_folder(path, Path(out))
     if not path.exists():
         raise DataError(f"there is no {source}")
+    if not path.is_file():
+        raise DataError(f"{source} is no file: a list is read twice, so write it to one")
     return _entries_of_list(source, lambda: pa.OSFile(source))
 
 
@@ -136,7 +146,7 @@ def _entries_of_bucket(source: str, bucket: Bucket) -> Iterator[Entry]:
     with in_words(source):
         # All at once, some 400 bytes a picture: pyarrow gives no part of a listing.
         names = sorted(one.path for one in bucket.find(recursive=True) if one.is_file)
-    scheme, passed_over, found = source.partition("://")[0], Counter[str](), False
+    passed_over, found = Counter[str](), False
     for name in names:
         below = name.removeprefix(bucket.path).lstrip("/").split("/")
         if any(part.startswith(".") for part in below):
@@ -144,7 +154,7 @@ def _entries_of_bucket(source: str, bucket: Bucket) -> Iterator[Entry]:
         ending = Path(below[-1]).suffix.lower()
         if ending in SUFFIXES:
             found = True
-            yield Entry(f"{scheme}://{name}".encode())
+            yield Entry(f"s3://{name}".encode())
         else:
             passed_over[ending or "no ending"] += 1
     if not found:

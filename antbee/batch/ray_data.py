@@ -14,6 +14,7 @@ import re
 import socket
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from typing import Any, Final
 
 from antbee.artifact import INDEX, INT8, ONNX, TYPICALITY, PackedModel, read_model
 from antbee.batch.manifest import Manifest
-from antbee.batch.record import MANIFEST, Part, Run, read_parts
+from antbee.batch.record import MANIFEST, Part, Run, part_name, read_parts
 from antbee.batch.score import Scorer
 from antbee.batch.storage import Place
 from antbee.errors import AntBeeError, DataError
@@ -37,6 +38,11 @@ PATIENCE: Final = 10
 """Seconds for a cluster's first answer."""
 _HOST: Final = re.compile(r"(?:ray://)?(.+):(\d+)")
 _EXCEPTION: Final = re.compile(r"^[\w.]*(?:Error|Exception): .+$", re.MULTILINE)
+MOST_BEGUN: Final = 3
+"""Times that a block is begun: a picture may end the process that is at it, as a lost machine does.
+
+Ray Data begins it again for ever, and its ways to be told of a number go with Ray 2.64.
+"""
 MOST_TASKS: Final = 10_000
 """Shares that Ray gives out of what there is to do: it remembers each."""
 
@@ -47,14 +53,31 @@ class Job:
 
     place: Place
     run: Run
-    base: Path
     retry: frozenset[int]
 
 
-class Actor:
-    """One process of the cluster, with the model loaded, for one CPU."""
+class Begun:
+    """Counts how often each block was begun, in a process of its own that no picture can end."""
 
-    def __init__(self, job: Job, files: object) -> None:
+    def __init__(self) -> None:
+        self._times = Counter[int]()
+
+    def count(self, block: int) -> int:
+        """Count a block once more, and return how often that was before."""
+        self._times[block] += 1
+        return self._times[block] - 1
+
+
+class Actor:
+    """One process of the cluster, with the model loaded, for one CPU.
+
+    Args:
+        job: what it is about.
+        files: of the model, by name, in the object store.
+        begun: the handle of `Begun`.
+    """
+
+    def __init__(self, job: Job, files: object, begun: Any) -> None:  # noqa: ANN401 - Ray's
         import ray  # noqa: PLC0415 - an extra
 
         configure_pillow()
@@ -64,7 +87,8 @@ class Actor:
         model = read_model(Path(self._folder.name))
         manifest = Manifest(job.place.open(MANIFEST))
         self._job = job
-        self._scorer = Scorer(job.place, job.run, manifest, model, threads=1, base=job.base)
+        self._begun_before: Callable[[int], int] = lambda block: ray.get(begun.count.remote(block))
+        self._scorer = Scorer(job.place, job.run, manifest, model, threads=1)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Make a block's part, unless another actor has made it by now.
@@ -77,6 +101,13 @@ class Actor:
             parts = read_parts(job.place, job.run, [block])
             done = parts.get(block)
             if done is None or (block in job.retry and done.errors):
+                if (times := self._begun_before(block)) >= MOST_BEGUN:
+                    first = block * job.run.rows
+                    last = min(first + job.run.rows, job.run.pictures)
+                    raise DataError(
+                        f"{part_name(block)}, pictures {first + 1} to {last} of the list, was "
+                        f"begun {times} times, and each time the process that was at it ended"
+                    )
                 parts |= self._scorer.score([block], parts, lambda _: None)
         except AntBeeError as error:
             return {"block": [block], "part": [""], "error": [str(error)]}
@@ -122,7 +153,9 @@ def score(
                 name: model.folder / name for name in names if name in (INDEX, *model.files)
             }
             files = ray.put({name: path.read_bytes() for name, path in contents.items()})
-            job = Job(place, run, Path.cwd(), frozenset(old))
+            job = Job(place, run, frozenset(old))
+            for_ever = {"max_restarts": -1, "max_task_retries": -1}
+            begun = ray.remote(num_cpus=0, **for_ever)(Begun).remote()
             ray.data.DataContext.get_current().enable_progress_bars = False
             done = ray.data.from_items(
                 [{"block": block} for block in blocks],
@@ -134,7 +167,7 @@ def score(
                 compute=ray.data.ActorPoolStrategy(
                     min_size=1, initial_size=actors, max_size=actors
                 ),
-                fn_constructor_args=(job, files),
+                fn_constructor_args=(job, files, begun),
             )
             for row in done.iter_rows():
                 if row["error"]:

@@ -52,6 +52,7 @@ _DIFFERENCES: Final = {
     "format": "another version of antbee",
     "digest": "a list with other pictures",
     "rows": "--rows {}, not {}",
+    "base": "relative paths, which begin at {}, not at {}",
     "model": "the model {}, not {}",
     "model_sha256": "another model of the same name",
     "runtime": "the runtime {}, not {}",
@@ -64,11 +65,13 @@ class Run:
     """What must be the same in every process that writes into one OUT.
 
     Attributes:
-        source: as the first of them was told.
+        source: as the first of them was told; only for people.
         pictures: how many rows there will be.
         digest: of their paths.
         rows: pictures of a block.
-        model: what it is called.
+        base: the working folder, where any path begins at it, or nothing: the same names elsewhere
+            are other pictures.
+        model: what the first of them called it.
         model_sha256: of its `model.json`, which vouches for the other files.
         runtime: what it runs on.
     """
@@ -77,6 +80,7 @@ class Run:
     pictures: int
     digest: str
     rows: int
+    base: str
     model: str
     model_sha256: str
     runtime: str
@@ -158,8 +162,11 @@ def read_record(place: Place) -> Run | None:
     return None
 
 
-def begin(place: Place, run: Run, manifest: Path) -> None:
+def begin(place: Place, run: Run, manifest: Path) -> Run:
     """Write the record and the manifest, or find that OUT has been begun by the same run.
+
+    Returns:
+        The run as it was begun: by its words for the source and the model.
 
     Raises:
         DataError: by another one.
@@ -169,21 +176,30 @@ def begin(place: Place, run: Run, manifest: Path) -> None:
         place.write(MANIFEST, manifest)
         place.write(RECORD, json.dumps(asdict(run), indent=1).encode())
         found = read_record(place)  # of processes that begin at once, the last
-    if found is not None:
-        check_same(found, run)
+    if found is None:
+        return run
+    check_same(found, run)
+    return found
 
 
-def check_same(found: Run, run: Run) -> None:
+def check_same(found: Run, run: Run, what: str = "OUT was begun") -> None:
     """Refuse to go on with what another run has begun.
+
+    Args:
+        found: whose it is.
+        run: this one.
+        what: was made by the other one.
 
     Raises:
         DataError: names the first thing that is different.
     """
     for name, words in _DIFFERENCES.items():
         theirs, ours = getattr(found, name), getattr(run, name)
+        if name == "model" and found.model_sha256 == run.model_sha256:
+            continue  # one and the same may be called in several ways
         if theirs != ours:
             difference = words.format(theirs, ours)
-            raise DataError(f"OUT was begun with {difference}: name another OUT, or delete it")
+            raise DataError(f"{what} with {difference}: name another OUT, or delete it")
 
 
 def make_table(run: Run, entries: Sequence[Entry], outcomes: Sequence[Outcome]) -> pa.Table:
@@ -235,23 +251,38 @@ def write_part(
 
 
 def read_parts(place: Place, run: Run, blocks: Sequence[int]) -> dict[int, Part]:
-    """Read what the parts of blocks say of themselves; those that are not there are left out.
+    """Read what the parts of blocks say of themselves.
+
+    Those that are not there, or are damaged, are left out: they are to be made anew.
 
     Raises:
-        DataError: one is another run's.
+        DataError: one is another run's, or the system cannot read it.
     """
 
     def read(block: int) -> Part | None:
+        name = part_name(block)
+        with in_words(f"{name} cannot be read"):
+            try:
+                file = place.open(name)
+            except FileNotFoundError:  # gone meanwhile
+                return None
+            with file:
+                try:
+                    said = parquet.read_metadata(file).metadata or {}
+                    whose, part = said[_RUN.encode()], Part.from_json(said[_PART.encode()])
+                    json.loads(whose)
+                except (pa.ArrowException, LookupError, TypeError, ValueError):
+                    return None
+                except OSError as error:
+                    if error.errno is None:  # it is pyarrow's word for what is no Parquet
+                        return None
+                    raise
         try:
-            with place.open(part_name(block)) as file:
-                metadata = parquet.read_metadata(file)
-        except (FileNotFoundError, pa.ArrowInvalid):  # gone meanwhile, or damaged: it is made anew
-            return None
-        said = metadata.metadata or {}
-        if not {_RUN.encode(), _PART.encode()} <= set(said):
-            return None
-        check_same(Run.from_json(said[_RUN.encode()]), run)
-        return Part.from_json(said[_PART.encode()])
+            found = Run.from_json(whose)
+        except DataError as error:
+            raise DataError(f"{name}: {error}") from error
+        check_same(found, run, f"{name} was made")
+        return part
 
     with ThreadPoolExecutor(READERS) as pool, in_words("OUT cannot be read"):
         there = blocks

@@ -3,7 +3,7 @@
 import argparse
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,7 +15,6 @@ from antbee.batch.manifest import Manifest, find_entries, write_manifest
 from antbee.batch.record import (
     MANIFEST,
     SUCCESS,
-    Part,
     Run,
     begin,
     check_same,
@@ -69,17 +68,19 @@ def batch(arguments: argparse.Namespace, default_rows: int) -> int:
         say(f"listing {arguments.source}")  # of a large bucket that takes minutes
         with in_words(f"the list of {arguments.source}"):
             listed = write_manifest(file, find_entries(arguments.source, arguments.out), rows)
+            base = str(Path.cwd()) if listed.relative else ""
         run = Run(
             source=arguments.source,
             pictures=listed.pictures,
             digest=listed.digest,
             rows=rows,
+            base=base,
             model=name,
             model_sha256=sha256_of(model.folder / INDEX),
             runtime=runtime,
         )
         with in_words(arguments.out):
-            begin(place, run, file)
+            run = begin(place, run, file)
         manifest = Manifest(file)
         index, shards = arguments.shard
         mine = range(index, run.blocks, shards)
@@ -89,7 +90,7 @@ def batch(arguments: argparse.Namespace, default_rows: int) -> int:
         of_shard = f", shard {index} of {shards}: {len(mine)} of {run.blocks} blocks"
         say(
             f"{run.pictures} pictures{of_shard if shards > 1 else ''}; "
-            f"{name} on {runtime}, engine {arguments.engine}"
+            f"{run.model} on {runtime}, engine {arguments.engine}"
         )
         total = sum(map(manifest.rows, mine))
         done = total - sum(
@@ -105,8 +106,9 @@ def batch(arguments: argparse.Namespace, default_rows: int) -> int:
                     scorer = Scorer(place, run, manifest, model, cores())
                     scored = scorer.score(todo, old, advance)
                 with closing(scored):
-                    parts |= scored
-    return finish(place, run, mine, parts)
+                    for _ in scored:
+                        pass
+    return finish(place, run, mine)
 
 
 def default_runtime(model: PackedModel) -> str:
@@ -142,8 +144,10 @@ def progress(total: int, done: int) -> Iterator[Callable[[int], None]]:
         yield advance
 
 
-def finish(place: Place, run: Run, mine: Sequence[int], parts: Mapping[int, Part]) -> int:
+def finish(place: Place, run: Run, mine: Sequence[int]) -> int:
     """Say how it went, write `_SUCCESS.json` if this was the last shard, return the exit code.
+
+    What counts is what OUT holds, for others may have written there, too.
 
     Raises:
         DataError: parts are not where they were written.
@@ -152,25 +156,36 @@ def finish(place: Place, run: Run, mine: Sequence[int], parts: Mapping[int, Part
         if (found := read_record(place)) is not None:
             check_same(found, run)
         names = place.names()
-    if lost := [one for one in mine if part_name(one) not in names]:
+    every = range(run.blocks)
+    left = [one for one in every if part_name(one) not in names]
+    parts = read_parts(place, run, mine if left else every)
+    if lost := [part_name(one) for one in mine if one not in parts]:
         raise DataError(
-            f"{len(lost)} parts are not in OUT: is it a folder that every machine sees?"
+            f"{len(lost)} parts are not in OUT, or damaged, such as {lost[0]}: "
+            "is it a folder that every machine sees?"
         )
     labels, errors = Counter[str](), Counter[str]()
-    for part in parts.values():
-        labels += part.labels
-        errors += part.errors
+    for one in mine:
+        labels += parts[one].labels
+        errors += parts[one].errors
     say(", ".join(f"{count} {label}" for label, count in sorted(labels.items())) or "no picture")
     if errors:
         name_errors(place, [one for one in mine if parts[one].errors])
         codes = ", ".join(f"{count} {code}" for code, count in sorted(errors.items()))
         say(f"{errors.total()} of {errors.total() + labels.total()} have no answer: {codes}")
-    left = [one for one in range(run.blocks) if part_name(one) not in names]
     if left:
         say(f"{len(left)} blocks of other shards are not done: the last one writes {SUCCESS}")
+    elif damaged := [part_name(one) for one in every if one not in parts]:
+        say(
+            f"{len(damaged)} parts of other shards are damaged, such as {damaged[0]}: "
+            f"run those again, the last one writes {SUCCESS}"
+        )
     else:
-        every = {**read_parts(place, run, range(run.blocks)), **parts}
-        content = write_success(place, run, every.values())
+        content = write_success(place, run, parts.values())
+        # Another shard may have mended errors meanwhile, and have written this file before us.
+        while (now := read_parts(place, run, every)) != parts and len(now) == run.blocks:
+            parts = now
+            content = write_success(place, run, parts.values())
         say(
             f"{content['pictures']} pictures in {content['seconds']:.1f} s, "
             f"{content['pictures_per_second']} a second"

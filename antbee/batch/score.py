@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from antbee.artifact import PackedModel
 from antbee.batch.manifest import Entry, Manifest
-from antbee.batch.record import Part, Run, make_table, read_table, write_part
+from antbee.batch.record import Part, Run, make_table, read_parts, read_table, write_part
 from antbee.batch.storage import Place, is_address, read_bytes
 from antbee.errors import DataError
 from antbee.predict import answer, classify_all
@@ -42,7 +42,6 @@ class Scorer:
         manifest: its own.
         model: the packed model, loaded on the run's runtime.
         threads: pictures classified at once.
-        base: what relative paths begin at, if not at the current folder.
     """
 
     def __init__(
@@ -52,14 +51,13 @@ class Scorer:
         manifest: Manifest,
         model: PackedModel,
         threads: int,
-        base: Path | None = None,
     ) -> None:
         self.place = place
         self.run = run
         self.manifest = manifest
         self._model = model
         self._threads = threads
-        self._base = base
+        self._base = Path(run.base)
         self._predictor = load_predictor(model, run.runtime)
         self._judge = load_judge(model, run.runtime)
 
@@ -72,6 +70,10 @@ class Scorer:
             blocks: to do, in their order.
             old: those of them of which only the pictures without an answer are done again.
             advance: is told how many pictures are done, as they are.
+
+        Yields:
+            Each block, with its part. One in which another process has left nothing to do is
+            passed over.
 
         Raises:
             DataError: a part cannot be read or written.
@@ -121,6 +123,8 @@ class Scorer:
                 table = read_table(self.place, block)
                 codes = table["code"].to_pylist()
                 entries = [one for one, code in zip(entries, codes, strict=True) if code]
+                if not entries:
+                    continue
             plans.append(Plan(block, entries, time.time(), table, old.get(block)))
             for entry in entries:
                 read: Callable[[], bytes] = partial(read_bytes, entry.path, self._base)
@@ -147,6 +151,11 @@ class Scorer:
         if plan.table is not None and plan.old is not None:
             table = _replace_errors(plan.table, table)
             begun, ended = plan.old.begun, plan.old.ended
+        errors = len(table) - table["code"].null_count
+        if errors and read_parts(self.place, self.run, [plan.block]):
+            # Another process, at the same block, may have found answers meanwhile.
+            there = read_table(self.place, plan.block)
+            table = _replace_errors(there, table.filter(there["code"].is_valid()))
         return write_part(self.place, self.run, plan.block, table, begun, ended)
 
 

@@ -4,6 +4,7 @@ A bucket is one of pyarrow's own file systems. A name in an address is what the 
 its spelling in a URL. Knows nothing of what is in a file, but that pictures have a size.
 """
 
+import errno
 import os
 import re
 import shutil
@@ -22,8 +23,12 @@ from antbee.errors import DataError
 from antbee.files import TEMPORARY
 from antbee.images import check_head, check_size, read_picture
 
-_ADDRESS: Final = re.compile(r"(s3|gs)://([^/]+)/?(.*)", re.DOTALL)
-_SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*://")
+_ADDRESS: Final = re.compile(r"s3://([^/]+)/?(.*)", re.DOTALL)
+_SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+_MEANT: Final = re.compile(r"s3:", re.IGNORECASE)
+"""How what is meant for an address begins, be it one or not."""
+TRIES: Final = 10
+"""To write a file whose temporary one others delete: each who does that has ended then."""
 
 
 class Place(Protocol):
@@ -70,6 +75,16 @@ class Folder:
 
     def write(self, name: str, contents: bytes | Path) -> None:
         """See `Place.write`."""
+        for left in reversed(range(TRIES)):
+            try:
+                self._write(name, contents)
+                break
+            except OSError as error:
+                # A shard that ended has cleaned meanwhile; ESTALE is how NFS says it.
+                if error.errno not in (errno.ENOENT, errno.ESTALE) or not left:
+                    raise
+
+    def _write(self, name: str, contents: bytes | Path) -> None:
         self.path.mkdir(parents=True, exist_ok=True)
         # Not `write_atomically`, whose temporary file has one name: another process may be at it.
         temporary = self.path / f".{name}.{uuid.uuid4().hex}{TEMPORARY}"
@@ -82,12 +97,7 @@ class Folder:
                         shutil.copyfileobj(source, file)
                 file.flush()
                 os.fsync(file.fileno())
-            try:
-                temporary.replace(self.path / name)
-            except FileNotFoundError:
-                # A process that did the same has ended the run meanwhile, and cleaned.
-                if not (self.path / name).exists():
-                    raise
+            temporary.replace(self.path / name)
         finally:
             temporary.unlink(missing_ok=True)
 
@@ -143,25 +153,24 @@ def is_address(text: str) -> bool:
 
 
 def open_bucket(address: str) -> Bucket:
-    """Open an address `s3://BUCKET/NAME` or `gs://BUCKET/NAME`.
+    """Open an address `s3://BUCKET/NAME`.
 
     Raises:
         DataError: it is none, or the bucket cannot be reached.
     """
     matched = _ADDRESS.fullmatch(address)
     if matched is None:
-        raise DataError(f"{address} cannot be read: name a folder, or s3://BUCKET/FOLDER")
-    scheme, bucket, name = matched.groups()
+        raise DataError(f"{address} cannot be opened: name a folder, or s3://BUCKET/FOLDER")
+    bucket, name = matched.groups()
     with in_words(address):
-        return Bucket(_filesystem(f"{scheme}://{bucket}"), f"{bucket}/{name}".rstrip("/"))
+        return Bucket(_filesystem(bucket), f"{bucket}/{name}".rstrip("/"))
 
 
 @cache
 def _filesystem(bucket: str) -> FileSystem:
     """Find a bucket's file system once, which asks where the bucket is."""
     # A small object is then one request and all or nothing, not an upload of several parts.
-    options = "?allow_delayed_open=true" if bucket.startswith("s3://") else ""
-    return FileSystem.from_uri(bucket + options)[0]
+    return FileSystem.from_uri(f"s3://{bucket}?allow_delayed_open=true")[0]
 
 
 def open_place(text: str) -> Place:
@@ -170,15 +179,17 @@ def open_place(text: str) -> Place:
     Raises:
         DataError: see `open_bucket`.
     """
-    return open_bucket(text) if is_address(text) else Folder(Path(text).absolute())
+    if is_address(text) or _MEANT.match(text):
+        return open_bucket(text)
+    return Folder(Path(text).absolute())
 
 
-def read_bytes(path: bytes, base: Path | None = None) -> bytes:
+def read_bytes(path: bytes, base: Path) -> bytes:
     """Read what may be a picture: a path of this machine, or an address.
 
     Args:
         path: as the system has it, or an address in UTF-8.
-        base: what a relative path begins at, if not at the current folder.
+        base: what a relative path begins at.
 
     Raises:
         OSError: it cannot be opened.
@@ -189,7 +200,7 @@ def read_bytes(path: bytes, base: Path | None = None) -> bytes:
     name = os.fsdecode(path)
     try:
         if not is_address(name):
-            return read_picture(Path(name) if base is None else base / name)
+            return read_picture(base / name)
         bucket = open_bucket(name)
         with bucket.filesystem.open_input_file(bucket.path) as file:
             check_size(file.size())

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pyarrow import parquet
 
 from antbee.artifact import INDEX, PackedModel, write_model
 from antbee.batch.__main__ import find_shard, main
@@ -90,7 +91,96 @@ def test_parts_of_another_run_are_refused(
     shutil.copy(done / part_name(0), out / part_name(0))
 
     assert run(packed, pictures / "sub", out) == 1
-    assert "error: OUT was begun with a list with other pictures" in capsys.readouterr().err
+    said = f"error: {part_name(0)} was made with a list with other pictures"
+    assert said in capsys.readouterr().err
+
+
+def test_the_same_names_elsewhere_are_other_pictures(
+    packed: PackedModel, pictures: Path, tmp_path: Path, capsys: Capture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Relative paths begin at the working folder, which is of the run; absolute ones do not."""
+    shutil.copytree(pictures, tmp_path / "twin")
+    for folder, code in ((pictures, 0), (tmp_path / "twin", 1), (pictures, 0)):
+        monkeypatch.chdir(folder)
+        assert run(packed, ".", tmp_path / "out") == code
+    (said,) = errors(capsys)
+    difference = f"relative paths, which begin at {pictures}, not at {tmp_path / 'twin'}"
+    assert said == f"error: OUT was begun with {difference}: name another OUT, or delete it"
+
+    (tmp_path / "list.txt").write_text(f"s3://\n{pictures / '0.jpg'}\n")
+    for folder in (pictures, tmp_path / "twin"):
+        monkeypatch.chdir(folder)
+        assert run(packed, tmp_path / "list.txt", tmp_path / "absolute") == 1
+    assert errors(capsys) == []
+
+
+def test_a_model_has_many_names(packed: PackedModel, pictures: Path, tmp_path: Path) -> None:
+    """One and the same model goes on, by whatever path; rows call it what the first did."""
+    (tmp_path / "link").symlink_to(packed.folder)
+    out = tmp_path / "out"
+    for number, name in enumerate((f"{packed.folder}/", packed.folder, tmp_path / "link")):
+        (out / part_name(number)).unlink(missing_ok=True)
+        assert main([str(pictures), str(out), "--rows", "2", "--model", str(name)]) == 0
+
+    assert {row["model"] for row in read_rows(out)} == {f"{packed.folder}/"}
+
+
+@pytest.mark.parametrize("step", [0, 1, 2, 3])
+def test_a_damaged_footer_is_no_part(
+    packed: PackedModel, pictures: Path, tmp_path: Path, done: Path, step: int
+) -> None:
+    """Whatever is wrong with it, and whatever pyarrow says of that, the part is made anew."""
+    out = tmp_path / "out"
+    shutil.copytree(done, out)
+    content = bytearray((out / part_name(1)).read_bytes())
+    size = int.from_bytes(content[-8:-4], "little")
+    begin = len(content) - 8 - size + step * (size - 64) // 3
+    content[begin : begin + 64] = b"\xff" * 64
+    (out / part_name(1)).write_bytes(content)
+
+    assert run(packed, pictures, out) == 0
+    assert read_rows(out) == read_rows(done)
+
+
+def test_what_the_system_cannot_read_is_named(
+    packed: PackedModel, pictures: Path, done: Path, capsys: Capture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """A disk's fault is none of the part, which is not made anew."""
+
+    def fail(_: object) -> object:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(parquet, "read_metadata", fail)
+    assert run(packed, pictures, done) == 1
+    assert errors(capsys) == [f"error: {part_name(0)} cannot be read: Input/output error"]
+
+
+def test_out_that_is_meant_for_an_address(
+    packed: PackedModel, pictures: Path, tmp_path: Path, capsys: Capture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """What is nearly one is refused, and no folder is made that is called so."""
+    monkeypatch.chdir(tmp_path)
+    asked = ["S3://bucket/x", "s3:/bucket/x", "s3:bucket", "gs://bucket/x", "s3://"]
+    for out in asked:
+        assert run(packed, pictures, out) == 1
+
+    assert errors(capsys) == [
+        f"error: {out} cannot be opened: name a folder, or s3://BUCKET/FOLDER" for out in asked
+    ]
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_pipe_is_no_list(packed: PackedModel, tmp_path: Path, capsys: Capture) -> None:
+    """A list is read twice, which is said before anybody waits for the pipe's other end."""
+    os.mkfifo(tmp_path / "pipe")
+
+    assert run(packed, tmp_path / "pipe", tmp_path / "out") == 1
+    assert errors(capsys) == [
+        f"error: {tmp_path / 'pipe'} is no file: a list is read twice, so write it to one"
+    ]
 
 
 def test_a_folder_of_something_else_is_no_out(

@@ -4,12 +4,18 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
+from typing import NoReturn
 
+import numpy as np
 import pytest
 
 from antbee.artifact import PackedModel
-from antbee.batch.ray_data import count_cpus, joined
+from antbee.batch import ray_data
+from antbee.batch.ray_data import MOST_BEGUN, Actor, Begun, Job, count_cpus, joined
+from antbee.batch.record import part_name, read_record
+from antbee.batch.score import Scorer
+from antbee.batch.storage import Folder
 from antbee.errors import DataError
 from tests.batch.command import read_rows, read_success, run
 from tests.batch.conftest import PICTURES, repeat
@@ -84,6 +90,42 @@ def test_kills_lose_and_repeat_nothing(packed: PackedModel, pictures: Path, tmp_
         assert "Traceback" not in kill["log"]
         assert read_rows(Path(kill["out"])) == expected
         assert read_success(Path(kill["out"]))["errors"] == 0
+
+
+def test_a_picture_that_ends_processes(
+    packed: PackedModel, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A block is begun three times, and then named, be it a picture's fault or lost machines'."""
+    out = tmp_path / "out"
+    assert run(packed, pictures, out, "--rows", "3") == 0
+    (out / part_name(1)).unlink()
+    place = Folder(out)
+    record = read_record(place)
+    assert record is not None
+    ray = ModuleType("ray")
+    ray.__dict__["get"] = lambda what: what
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    monkeypatch.setattr(ray_data, "Scorer", Deadly)
+    begun = Begun()
+    handle = SimpleNamespace(count=SimpleNamespace(remote=begun.count))
+    files = {path.name: path.read_bytes() for path in packed.folder.iterdir()}
+    actor = Actor(Job(place, record, frozenset()), files, handle)
+
+    for _ in range(MOST_BEGUN):
+        assert actor({"block": np.array([0])})["error"] == [""]
+        with pytest.raises(SystemExit):
+            actor({"block": np.array([1])})
+    (said,) = actor({"block": np.array([1])})["error"]
+    actor._folder.cleanup()
+    assert said.startswith(f"{part_name(1)}, pictures 4 to 6 of the list, was begun 3 times")
+
+
+class Deadly(Scorer):
+    """Ends its process, whatever the picture."""
+
+    def score(self, *_: object) -> NoReturn:
+        """End."""
+        raise SystemExit
 
 
 @pytest.mark.slow
