@@ -201,7 +201,7 @@ def read_bytes(path: bytes, base: Path) -> bytes:
     try:
         if not is_address(name):
             return read_picture(base / name)
-        bucket = open_bucket(name)
+        bucket = open_bucket(path.decode())
         with bucket.filesystem.open_input_file(bucket.path) as file:
             check_size(file.size())
             data = bytes(file.read())
