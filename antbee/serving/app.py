@@ -34,7 +34,7 @@ KEYLESS: Final = PROBES | {"/ping"}
 """Paths that machines ask without a key: they tell nothing but that the server is there."""
 BEARER: Final = b"bearer "
 POLICY_VIOLATION: Final = 1008
-DRAIN_SECONDS: Final = 30.0
+DRAIN_SECONDS: Final = 10.0
 """Seconds that the rest of an upload may take once it has been answered."""
 DRAIN_BODIES: Final = 10
 """How many bodies of the largest size that rest may be: a video is sent to its end, a flood not."""
