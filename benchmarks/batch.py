@@ -4,11 +4,12 @@
     .venv-ray/bin/python benchmarks/batch.py PICTURES --model FOLDER
 
 PICTURES is a folder, copied until there are enough. Each engine answers them all in a process of
-its own, several times in turn, and one picture as often, which is its start-up. Prints a table of
-pictures a second without the start-up, and of seconds, CPU and megabytes with it; then what comes
-of killed drivers and nodes of a cluster (`benchmarks/cluster.py`, as root). Each answer is compared
-with `antbee.predict`'s. Ends with one JSON line, and exit code 1 if any is not the same, or a run
-in which something was killed did not end well.
+its own, several times in turn, and as often one picture for each core, which is its start-up, of
+all actors. Prints a table of pictures a second without the start-up, and of seconds, CPU and
+megabytes with it; then what comes of killed drivers and nodes of a cluster
+(`benchmarks/cluster.py`, as root). Each answer is compared with `antbee.predict`'s. Ends with one
+JSON line, and exit code 1 if any is not the same, or a run in which something was killed did not
+end well.
 """
 
 import argparse
@@ -27,10 +28,13 @@ from typing import Any, Final
 import psutil
 from pyarrow import parquet
 
+from antbee.machine import cores
+
 SUFFIXES: Final = (".jpg", ".jpeg", ".png")
 ENGINES: Final = ("predict", "local", "ray")
-EVERY: Final = 0.5
-"""Seconds between two looks at a command's memory."""
+EVERY: Final = 4.0
+"""Seconds between two looks at a command's memory: each takes milliseconds a process, and Ray has
+twenty of them."""
 NETWORK: Final = ("unshare", "-n", "sh", "-c", 'ip link set lo up && exec "$0" "$@"')
 Rows = dict[str, dict[str, Any]]
 """Answers by path."""
@@ -50,24 +54,24 @@ def main() -> int:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        many, one = folder / "many", folder / "one"
+        many, few = folder / "many", folder / "few"
         copy(options.pictures, many, options.count)
-        copy(options.pictures, one, 1)
+        copy(options.pictures, few, cores())
         shared = ["--model", options.model, "--runtime", options.runtime]
 
-        def command(engine: str, source: Path, out: Path) -> list[str]:
+        def command(engine: str, source: Path, out: Path, rows: str) -> list[str]:
             if engine == "predict":
                 return ["-m", "antbee.predict", str(source), "--jsonl", str(out), *shared]
-            rows = ["--rows", options.rows, "--engine", engine]
-            return ["-m", "antbee.batch", str(source), str(out), *rows, *shared]
+            more = ["--rows", rows, "--engine", engine]
+            return ["-m", "antbee.batch", str(source), str(out), *more, *shared]
 
         times: dict[str, list[tuple[float, ...]]] = {engine: [] for engine in ENGINES}
         outs: list[Path] = []
         for turn in range(options.rounds):
             for engine in ENGINES:
-                start = run_once(command(engine, one, folder / f"one-{engine}{turn}"))[0]
+                start = run_once(command(engine, few, folder / f"few-{engine}{turn}", "1"))[0]
                 out = folder / f"{engine}{turn}"
-                used = run_once(command(engine, many, out))
+                used = run_once(command(engine, many, out, options.rows))
                 times[engine].append((options.count / (used[0] - start), *used))
                 print(engine, times[engine][-1], file=sys.stderr)
                 outs += [out] if engine != "predict" else []
