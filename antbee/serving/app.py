@@ -284,9 +284,11 @@ class Drain:
             await send({**message, "more_body": True})
             read = 0
             with suppress(TimeoutError):
-                async with asyncio.timeout(DRAIN_SECONDS):
+                async with asyncio.timeout(DRAIN_SECONDS) as patience:
                     while read <= self.limit and (part := await receive()).get("more_body"):
                         read += len(part["body"])
+                        if patience.expired():  # lost by wait_for, see `read_body`
+                            break
             await send({"type": "http.response.body", "body": b""})
 
         await self.app(scope, receive_part, send_then_drain)

@@ -3,6 +3,7 @@
 Knows HTTP bodies; knows nothing of pixels beyond a file's first bytes, and nothing of networks.
 """
 
+import asyncio
 import base64
 import binascii
 import json
@@ -247,8 +248,11 @@ async def read_body(request: Request, max_body: int, reserve: Reserve) -> bytes:
     announced = request.headers.get("content-length", "").lstrip("0")
     if announced.isdecimal() and (len(announced) > len(str(max_body)) or int(announced) > max_body):
         raise _too_large(max_body)
-    chunks, size = [], 0
+    chunks, size, task = [], 0, asyncio.current_task()
     async for chunk in request.stream():
+        # A time-out that comes with a chunk is lost in Python 3.11's wait_for, which gunicorn uses.
+        if task is not None and task.cancelling():
+            raise asyncio.CancelledError
         reserve(len(chunk))
         chunks.append(chunk)
         size += len(chunk)

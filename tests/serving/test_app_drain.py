@@ -1,6 +1,7 @@
 """Answers that come before the end of an upload."""
 
 import asyncio
+import contextlib
 from collections.abc import Iterable
 
 import pytest
@@ -100,3 +101,24 @@ def test_client_that_was_told_to_go_on_is_read_to_its_end() -> None:
     events = exchange(refuse_late, UPLOAD, [(b"expect", b"100-continue")])
 
     assert events == ["read 40", "part b'no'", "read 40", "read 20", "end b''"]
+
+
+def test_time_out_that_a_part_hides_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server may take the cancellation for itself where a part comes at the same moment."""
+    monkeypatch.setattr("antbee.serving.app.DRAIN_SECONDS", 0.05)
+    parts = 0
+
+    async def receive() -> Message:
+        nonlocal parts
+        parts += 1
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(0.2)
+        return part(1, more=parts < 5)
+
+    async def send(message: Message) -> None:
+        """Take the answer."""
+
+    scope = {"type": "http", "method": "POST", "headers": []}
+    asyncio.run(Drain(refuse, 100)(scope, receive, send))
+
+    assert parts == 1

@@ -1,14 +1,18 @@
 """HTTP bodies to picture bytes."""
 
+import asyncio
 import base64
+import contextlib
 import json
 from urllib.parse import quote
 
 import pytest
+from starlette.requests import Request
+from starlette.types import Message
 
 from antbee.errors import RequestError
 from antbee.serving import body as bodies
-from antbee.serving.body import Base64Picture, LinkedPicture, read_picture
+from antbee.serving.body import Base64Picture, LinkedPicture, read_body, read_picture
 from tests.serving.bodies import LIMIT, code, code_of_many, form, read, read_many, run
 
 
@@ -458,3 +462,20 @@ def test_form_with_a_wrong_number_of_files(files: int, expected: str) -> None:
     part = ('name="f"; filename="x"', b"x")
 
     assert code_of_many(*form(('name="text"', b"x"), *[part] * files)) == expected
+
+
+def test_time_out_that_a_chunk_hides_ends_the_upload() -> None:
+    """A server may take the cancellation for itself where a chunk comes at the same moment."""
+
+    async def receive() -> Message:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(0.2)
+        return {"type": "http.request", "body": b"x", "more_body": False}
+
+    async def read() -> None:
+        request = Request({"type": "http", "method": "POST", "headers": []}, receive)
+        async with asyncio.timeout(0.05):
+            await read_body(request, 100, lambda _: None)
+
+    with pytest.raises(TimeoutError):
+        asyncio.run(read())
