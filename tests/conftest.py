@@ -43,6 +43,15 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # the other core is another worker's
 LABELS = ("circle", "square", "triangle")
 KEY = "open-sesame"
 ORIGIN = "https://pages.example"
+GUARDED = {
+    "ANTBEE_ALLOW_URLS": "on",
+    "ANTBEE_API_KEY": KEY,
+    "ANTBEE_CORS_ORIGINS": ORIGIN,
+    "ANTBEE_LOG": "json",
+    "ANTBEE_MAX_BODY_MB": "0.1",
+    "ANTBEE_MAX_MEGAPIXELS": "0.1",
+}
+"""What the server that is locked and limited is told, however it is served."""
 
 
 def encode(image: Image.Image, format_: str = "JPEG", **options: object) -> bytes:
@@ -230,15 +239,7 @@ def server(start_server: StartServer) -> Iterator[Server]:
 @pytest.fixture(scope="session")
 def guarded(start_server: StartServer) -> Iterator[Server]:
     """Serve it with a key, small limits, one origin, a log in JSON, and addresses allowed."""
-    settings = {
-        "ANTBEE_ALLOW_URLS": "on",
-        "ANTBEE_API_KEY": KEY,
-        "ANTBEE_CORS_ORIGINS": ORIGIN,
-        "ANTBEE_LOG": "json",
-        "ANTBEE_MAX_BODY_MB": "0.1",
-        "ANTBEE_MAX_MEGAPIXELS": "0.1",
-    }
-    with start_server(**settings) as running:
+    with start_server(**GUARDED) as running:
         yield running
     assert "Traceback" not in running.log.read_text()
 

@@ -15,8 +15,7 @@ import pytest
 
 from gateway import Gateway
 from tests.conftest import (
-    KEY,
-    ORIGIN,
+    GUARDED,
     REPOSITORY,
     Server,
     environment,
@@ -80,14 +79,6 @@ def server(bentoml_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
 def guarded(bentoml_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Serve with a key, small limits, one origin, a log in JSON, and addresses allowed."""
     log = tmp_path_factory.mktemp("function") / "log"
-    settings = {
-        "ANTBEE_ALLOW_URLS": "on",
-        "ANTBEE_API_KEY": KEY,
-        "ANTBEE_CORS_ORIGINS": ORIGIN,
-        "ANTBEE_LOG": "json",
-        "ANTBEE_MAX_BODY_MB": "0.1",
-        "ANTBEE_MAX_MEGAPIXELS": "0.1",
-    }
-    with function(bentoml_home, log, **settings) as running:
+    with function(bentoml_home, log, **GUARDED) as running:
         yield running
     assert "Traceback" not in log.read_text()

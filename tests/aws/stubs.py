@@ -15,7 +15,7 @@ from typing import Final
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from tests.heroku.stubs import start_server
+from tests.heroku.stubs import main, start_server
 
 FOLDER: Final = Path(os.environ.get("STUBS", "."))
 DEPLOYED_PORT: Final = os.environ.get("DEPLOYED_PORT", "0")
@@ -151,15 +151,5 @@ def python3(arguments: Sequence[str]) -> int:
     return 0
 
 
-def main() -> int:
-    """Be what the first argument says."""
-    name, *arguments = sys.argv[1:]
-    if name == "python3":
-        return python3(arguments)
-    with (FOLDER / "calls").open("a") as file:
-        print(name, *arguments, file=file)
-    return (docker if name == "docker" else aws)(arguments)
-
-
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(main({"aws": aws, "docker": docker, "python3": python3}))

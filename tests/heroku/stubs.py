@@ -12,7 +12,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 FOLDER = Path(os.environ.get("STUBS", "."))
@@ -100,15 +100,14 @@ def copy_beginning(source: str, target: str) -> None:
         Path(target).write_bytes(file.read(50_000))
 
 
-def main() -> int:
-    """Be what the first argument says."""
+def main(commands: Mapping[str, Callable[[Sequence[str]], int]]) -> int:
+    """Be the command that the first argument names; all but `python3` leave a line of each call."""
     name, *arguments = sys.argv[1:]
-    if name == "python3":
-        return python3(arguments)
-    with (FOLDER / "calls").open("a") as file:
-        print(name, *arguments, file=file)
-    return (docker if name == "docker" else heroku)(arguments)
+    if name != "python3":
+        with (FOLDER / "calls").open("a") as file:
+            print(name, *arguments, file=file)
+    return commands[name](arguments)
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(main({"docker": docker, "heroku": heroku, "python3": python3}))
