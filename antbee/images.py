@@ -348,14 +348,18 @@ def _refuse_costly(image: Image.Image, data: bytes, max_pixels: int) -> None:
             "image_too_large",
             f"a BMP in run lengths may have at most {MAX_RUN_BYTES / 1e6:g} MB: save it as PNG",
         )
-    # Looking at every marker takes its time, and hardly any file needs it.
-    if image.format not in ("JPEG", "MPO") or data.count(b"\xff\xda") <= MAX_SCANS:
+    if image.format not in ("JPEG", "MPO"):
         return
+    progressive, components = "progressive" in image.info, getattr(image, "layers", 0)
     scans = 0
-    for code, _, _ in segments(data):
+    for code, start, _ in segments(data):
         if code == END:  # what looks like a scan in a film behind the picture is none
             break
-        scans += code == SCAN
+        if code == SCAN:
+            scans += 1
+            # libjpeg reads one scan where that has it all, and to look for more takes its time.
+            if not progressive and data[start + 4 : start + 5] == bytes((components,)):
+                break
         if scans > MAX_SCANS:
             message = f"the JPEG comes in more than {MAX_SCANS} scans: save it anew"
             raise ImageError("corrupt_image", message)
