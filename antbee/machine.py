@@ -178,17 +178,21 @@ def give_back_large_memory() -> None:
         mallopt(_TRIM_THRESHOLD, 4 * LARGE_BUFFER)  # what is kept of the smaller ones
 
 
-def give_back_memory() -> None:
-    """Return what this process has freed to the system, where the C library is glibc.
+def settle_memory() -> None:
+    """Give back what a process took to start, and let it never look through what is left again.
 
-    glibc keeps freed memory for itself, and of a network that was dropped that is most of it.
+    Looking through all objects stops all threads, a server's for a tenth of a second.
     """
     gc.collect()
+    gc.freeze()
     trim_memory()
 
 
 def trim_memory() -> None:
-    """Do the same without looking for what could be freed, which stops all threads for a while."""
+    """Return what this process has freed to the system, where the C library is glibc.
+
+    glibc keeps freed memory for itself, and of a network that was dropped that is most of it.
+    """
     # Other C libraries have no such function, and Windows has no name for its own.
     with suppress(AttributeError, OSError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)

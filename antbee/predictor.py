@@ -8,7 +8,8 @@ serves. torch is imported inside its own class and nowhere else.
 import importlib.util
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from antbee.artifact import FEATURES, INPUT, INT8, LOGITS, ONNX, POOLED, WEIGHTS, PackedModel
 from antbee.calibration import softmax
 from antbee.errors import ModelError
-from antbee.machine import give_back_memory
+from antbee.machine import trim_memory
 from antbee.typicality import UNKNOWN_BELOW
 
 _NEEDS: Final = {
@@ -198,19 +199,41 @@ def load_predictor(model: PackedModel, runtime: str = "auto", threads: int = 1) 
     Raises:
         ModelError: see `check_runtime`.
     """
+    return _choose(model, _load_candidates(model, runtime, threads))
+
+
+def load_ahead(model: PackedModel, runtime: str = "auto") -> Callable[[], Predictor]:
+    """Begin to load the network on a thread of its own; call what comes back, once, to have it.
+
+    Little of that is Python's work: a server that starts imports the rest of itself meanwhile. Only
+    which candidate is the fastest is found out in the end, when nothing else is going on.
+
+    Raises:
+        ModelError: from what comes back, see `check_runtime`.
+    """
+    thread = ThreadPoolExecutor(1, thread_name_prefix="load")
+    loading = thread.submit(_load_candidates, model, runtime, 1)
+    thread.shutdown(wait=False)
+    return lambda: _choose(model, loading.result())
+
+
+def _load_candidates(model: PackedModel, runtime: str, threads: int) -> list[Predictor]:
     check_runtime(model, runtime)
-    predictors: list[Predictor] = [
+    return [
         TorchPredictor(model, threads)
         if candidate == "torch"
         else OnnxPredictor(model, candidate, threads)
         for candidate in _candidates(model, runtime)
     ]
+
+
+def _choose(model: PackedModel, predictors: list[Predictor]) -> Predictor:
     if len(predictors) == 1:
         return predictors[0]
     side = model.preprocessing.crop
     chosen = fastest(predictors, np.zeros((1, 3, side, side), np.float32))
     predictors.clear()
-    give_back_memory()  # that of the others
+    trim_memory()  # that of the others
     return chosen
 
 

@@ -2,12 +2,15 @@
 
 import json
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
+from antbee import artifact
 from antbee.artifact import HEAD, INDEX, INT8, ONNX, WEIGHTS, PackedModel, read_model, write_model
 from antbee.calibration import Calibration
 from antbee.errors import ModelError
+from antbee.files import sha256_of
 
 
 @pytest.fixture
@@ -61,6 +64,22 @@ def test_damaged_file_is_refused(folder: Path) -> None:
 
     with pytest.raises(ModelError, match=r"model\.onnx is damaged"):
         read_model(folder).path(ONNX)
+
+
+def test_file_is_read_again_once_it_has_changed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever asks twice for a file has it read once, unless it is not the same any more."""
+    read = Mock(side_effect=sha256_of)
+    monkeypatch.setattr(artifact, "sha256_of", read)
+    model = read_model(folder)
+    for _ in range(2):
+        model.path(ONNX)
+
+    read.assert_called_once_with(folder / ONNX)
+    (folder / ONNX).write_bytes(bytes(1999))
+    with pytest.raises(ModelError, match=r"model\.onnx is damaged"):
+        model.path(ONNX)
 
 
 def test_missing_file_is_refused(folder: Path) -> None:

@@ -23,6 +23,7 @@ from antbee.predictor import (
     Floats,
     check_runtime,
     fastest,
+    load_ahead,
     load_predictor,
     to_prediction,
 )
@@ -158,6 +159,16 @@ def test_named_runtime_is_not_measured(
     assert load_predictor(packed_int8, "onnx").runtime == "onnx"
     named = dataclasses.replace(packed_int8, runtime="int8", candidates=())
     assert load_predictor(named).runtime == "int8"
+
+
+def test_network_is_loaded_ahead(packed_int8: PackedModel) -> None:
+    """What was begun before is what would be loaded now, and so is what is wrong with it."""
+    load = load_ahead(packed_int8, "onnx")
+    fails = load_ahead(packed_int8, "none")
+
+    assert load().runtime == "onnx"
+    with pytest.raises(ModelError, match="no runtime 'none'"):
+        fails()
 
 
 def test_missing_int8_says_why(packed: PackedModel) -> None:

@@ -18,7 +18,7 @@ from typing_extensions import TypedDict
 
 from antbee.artifact import PackedModel
 from antbee.errors import RequestError
-from antbee.predictor import Prediction
+from antbee.predictor import Prediction, Predictor
 from antbee.results import CsvTable
 from antbee.serving.body import (
     Base64Picture,
@@ -77,7 +77,7 @@ class Refusal(TypedDict):
 class Api:
     """Answers requests that bring pictures.
 
-    Without `fetch`, which downloads a picture, addresses are refused.
+    Without `fetch`, which downloads a picture, addresses are refused. For `load`, see `Classifier`.
 
     Attributes:
         classifier: what the threads run.
@@ -91,8 +91,9 @@ class Api:
         settings: Settings,
         metrics: Metrics,
         fetch: Fetch | None = None,
+        load: Callable[[], Predictor] | None = None,
     ) -> None:
-        self.classifier = Classifier(model, tag, settings, metrics)
+        self.classifier = Classifier(model, tag, settings, metrics, load)
         self.feedback = Feedback(model.labels, tag, metrics) if settings.feedback else None
         self._settings = settings
         self._metrics = metrics

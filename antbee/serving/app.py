@@ -28,6 +28,7 @@ from antbee.errors import RequestError
 from antbee.serving.api import Api, error_answer
 from antbee.serving.observe import CONTENT_TYPE, PROBES, Metrics, Telemetry
 from antbee.serving.openapi import describe
+from antbee.serving.pool import Throttle
 from antbee.serving.settings import Settings
 
 KEYLESS: Final = PROBES | {"/ping"}
@@ -94,7 +95,7 @@ def create_app(
         keys = [key.encode("ascii") for key in settings.api_key]
         public = KEYLESS.union(route.path for route in page)
         middleware.append(Middleware(KeyCheck, keys=keys, public=public, metrics=metrics))
-    answer_error = partial(_answer_error, metrics)
+    answer_error = partial(_answer_error, metrics, Throttle())
     app = Starlette(
         routes=ours,
         middleware=middleware,
@@ -194,12 +195,17 @@ def api_routes(settings: Settings) -> Sequence[Route]:
     return (*ROUTES, FEEDBACK) if settings.feedback else ROUTES
 
 
-async def _answer_error(metrics: Metrics, _: Request, error: Exception) -> Response:
+async def _answer_error(
+    metrics: Metrics, throttle: Throttle, _: Request, error: Exception
+) -> Response:
     """Answer what was raised; a bug is raised again by Starlette, and the HTTP server logs it."""
     if isinstance(error, ClientDisconnect):
         return Response(status_code=499)
     if isinstance(error, RequestError):
         metrics.rejected(error.code)
+        if error.code == "overloaded":
+            error.__traceback__ = None  # it has the body
+            await throttle.wait()
         return error_answer(error)
     if not isinstance(error, HTTPException):
         message = "the server failed to answer: its log says why"

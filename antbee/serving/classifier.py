@@ -14,8 +14,8 @@ from antbee import explain
 from antbee.artifact import FEATURES, LOGITS, POOLED, PackedModel
 from antbee.errors import RequestError
 from antbee.images import decode_image, read_array, to_array
-from antbee.machine import LARGE_BUFFER, give_back_memory, trim_memory
-from antbee.predictor import Floats, Prediction, load_predictor, to_prediction
+from antbee.machine import LARGE_BUFFER, settle_memory, trim_memory
+from antbee.predictor import Floats, Prediction, Predictor, load_predictor, to_prediction
 from antbee.serving.observe import Metrics
 from antbee.serving.pool import Check
 from antbee.serving.settings import Settings
@@ -42,19 +42,33 @@ class Explanation:
 class Classifier:
     """A packed model in memory; may be asked from several threads at once.
 
+    Args:
+        model: the packed model.
+        tag: see below.
+        settings: runtime and limits.
+        metrics: count what each step takes.
+        load: gives the model's predictor, where its loading has begun before.
+
     Attributes:
         tag: the model's name and version, for the answers.
         runtime: what runs the network; `auto` has been decided.
         ready: whether the network has answered once.
     """
 
-    def __init__(self, model: PackedModel, tag: str, settings: Settings, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        model: PackedModel,
+        tag: str,
+        settings: Settings,
+        metrics: Metrics,
+        load: Callable[[], Predictor] | None = None,
+    ) -> None:
         self.model = model
         self.tag = tag
         self.ready = False
         self._max_pixels = settings.max_pixels
         self._metrics = metrics
-        self._predictor = load_predictor(model, settings.runtime)
+        self._predictor = load() if load else load_predictor(model, settings.runtime)
         self._head = explain.load_head(model)
         self.runtime = self._predictor.runtime
         self._judge = load_judge(model, self.runtime)
@@ -65,7 +79,7 @@ class Classifier:
         """Let the network answer once, so that the first client does not wait for its buffers."""
         side = self.model.preprocessing.crop
         self._predictor.logits(np.zeros((1, 3, side, side), np.float32))
-        give_back_memory()  # what loading took
+        settle_memory()
         self.ready = True
 
     def predict(self, data: bytes, check: Check = lambda: None) -> Prediction:

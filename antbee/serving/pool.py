@@ -7,11 +7,16 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from antbee.errors import RequestError
 
 Result = TypeVar("Result")
+REFUSALS_PER_SECOND: Final = 100
+"""How many refusals a process answers in a second; each takes a twentieth of a picture's time."""
+LONGEST_REFUSAL: Final = 1.0
+"""Seconds that a refusal waits at most: as long as the client is then asked to wait."""
+
 Check = Callable[[], None]
 """Work calls it between its steps; what it raises ends the work."""
 
@@ -168,3 +173,22 @@ class Uploads:
             yield reserve
         finally:
             self._reserved -= mine
+
+
+class Throttle:
+    """Spaces refusals out; used on the event loop only.
+
+    A client that asks again as soon as it is refused would otherwise be refused thousands of times
+    a second, and the event loop never have time for answers, nor the threads for the interpreter.
+    Where few are refused, none waits.
+    """
+
+    def __init__(self) -> None:
+        self._next = 0.0
+
+    async def wait(self) -> None:
+        """Return when the next refusal may go out, `LONGEST_REFUSAL` from now at the latest."""
+        now = asyncio.get_running_loop().time()
+        mine = min(max(now, self._next), now + LONGEST_REFUSAL)
+        self._next = mine + 1 / REFUSALS_PER_SECOND
+        await asyncio.sleep(mine - now)

@@ -4,7 +4,8 @@ import asyncio
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+import tracemalloc
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -20,7 +21,7 @@ from antbee.predictor import Prediction
 from antbee.serving.api import prefers_csv
 from antbee.serving.fetch import Downloader
 from antbee.serving.openapi import describe
-from antbee.serving.pool import Check
+from antbee.serving.pool import Check, Throttle
 from antbee.serving.settings import Settings
 from tests.conftest import LABELS, encode, noise
 from tests.serving.in_process import SETTINGS, Json, Server, coded
@@ -73,6 +74,12 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> Callable[[Server, float], Slow]:
         return predict
 
     return make
+
+
+async def each(pieces: Sequence[bytes]) -> AsyncIterator[bytes]:
+    """Send a body in pieces."""
+    for piece in pieces:
+        yield piece
 
 
 def images(*entries: Json) -> Json:
@@ -195,6 +202,29 @@ def test_busy_server_refuses_many_as_it_refuses_one(packed: PackedModel) -> None
         answer = server.post("/v1/predict", json=images(coded(b"x")))
 
     assert (answer.status_code, answer.headers["retry-after"]) == (429, "1")
+
+
+def test_refusal_that_waits_holds_no_body(
+    packed: PackedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of what is refused nothing is in memory any more while its answer waits for others'."""
+    held: list[int] = []
+
+    async def wait(_: Throttle) -> None:
+        held.append(tracemalloc.get_traced_memory()[0])
+
+    monkeypatch.setattr(Throttle, "wait", wait)
+    server = Server(packed, Settings(threads=1, queue=0))
+    body = [bytes(1_000_000)] * 4  # which the server puts together
+    tracemalloc.start()
+    with server.api._pool.ticket():
+        answer = server.post("/predict", content=each(body))
+    tracemalloc.stop()
+    server.api.close()
+
+    assert answer.status_code == httpx.codes.TOO_MANY_REQUESTS
+    assert len(held) == 1
+    assert held[0] < 1_000_000
 
 
 def test_pictures_are_counted(packed: PackedModel, jpeg: bytes) -> None:

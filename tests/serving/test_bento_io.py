@@ -17,6 +17,8 @@ from opentelemetry.util.http import parse_excluded_urls
 from antbee.artifact import PackedModel
 from antbee.errors import SettingsError
 from antbee.machine import METRICS_FOLDER
+from antbee.predictor import load_ahead
+from antbee.serving import classifier as module
 from antbee.serving import process
 from antbee.serving.app import api_routes
 from antbee.serving.classifier import Classifier
@@ -68,6 +70,17 @@ def test_unit_test_calls_the_service(
     ) as caught:
         classifier.predict(image=Path(__file__))
     assert caught.value.error_code == 415
+
+
+def test_instance_takes_what_its_server_has_begun_to_load(
+    service: ModuleType, packed: PackedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The network is loaded once; without a server, as in a unit test, the instance does it."""
+    monkeypatch.setattr(module, "load_predictor", lambda *_: pytest.fail("loaded again"))
+    service.App.loading.append(load_ahead(packed, "onnx"))
+
+    assert service.AntBeeClassifier().api.classifier.runtime == "onnx"
+    assert not service.App.loading
 
 
 def test_dependency_in_process(service: ModuleType, picture: Path) -> None:

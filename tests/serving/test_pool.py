@@ -9,7 +9,14 @@ from typing import Any
 import pytest
 
 from antbee.errors import RequestError
-from antbee.serving.pool import Check, Pool, Uploads
+from antbee.serving.pool import (
+    LONGEST_REFUSAL,
+    REFUSALS_PER_SECOND,
+    Check,
+    Pool,
+    Throttle,
+    Uploads,
+)
 
 
 def run(pool: Pool, work: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever the work returns
@@ -194,3 +201,27 @@ def test_a_body_makes_room_when_its_request_ends() -> None:
 
     with uploads.upload() as reserve:
         reserve(100)
+
+
+def test_refusals_are_spaced_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first waits for nobody, each further one for those before it, and none for long."""
+    waits: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+
+    async def refuse() -> None:
+        throttle, loop, now = Throttle(), asyncio.get_running_loop(), 1000.0
+        monkeypatch.setattr(loop, "time", lambda: now)
+        for _ in range(3 * REFUSALS_PER_SECOND):
+            await throttle.wait()
+        now += 2
+        await throttle.wait()
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    asyncio.run(refuse())
+
+    assert waits[:2] == pytest.approx([0, 1 / REFUSALS_PER_SECOND])
+    assert waits[REFUSALS_PER_SECOND // 2] == pytest.approx(0.5)
+    assert max(waits) == LONGEST_REFUSAL
+    assert waits[-1] == 0
