@@ -62,9 +62,13 @@ CONFIG: Final[dict[str, Any]] = {
 }
 
 
+current_service = bentoml.get_current_service
+"""What BentoML looks for anew, in all of its modules, each time that it is asked by name."""
+
+
 def api() -> Api:
     """Return what answers in the running service."""
-    return bentoml.get_current_service().api  # type: ignore[no-any-return]
+    return current_service().api  # type: ignore[no-any-return]
 
 
 class App(bentoml.Service[Any]):

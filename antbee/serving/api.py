@@ -5,15 +5,17 @@ What cannot be answered is raised, and `antbee.serving.app` answers it.
 
 import asyncio
 import io
+import json
 import math
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Final, NotRequired, TypeVar, cast
+from typing import Any, Final, NotRequired, TypeVar, cast
 from urllib.parse import quote
 
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse as StarletteJSONResponse
+from starlette.responses import Response
 from typing_extensions import TypedDict
 
 from antbee.artifact import PackedModel
@@ -43,8 +45,23 @@ _HEADERS: Final = {
 }
 TIME_LEFT: Final = "antbee.time_left"
 """Where a request's scope has the seconds that it may take, where the server knows of fewer."""
+UNWATCHED: Final = 0.1
+"""Seconds until somebody looks whether the client is still there, which costs more than a request
+that is answered by then could spare."""
 _WEIGHT: Final = re.compile(r"(?:0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)")
 """How much a client wants a media type that it accepts (RFC 9110, section 12.4.2)."""
+
+
+_encode: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+"""As Starlette writes JSON; it makes an encoder for each answer."""
+
+
+class JSONResponse(StarletteJSONResponse):
+    """An answer in JSON."""
+
+    def render(self, content: Any) -> bytes:  # noqa: ANN401 - whatever JSON holds
+        """Write it."""
+        return _encode(content).encode()
 
 
 class Answer(TypedDict):
@@ -312,16 +329,24 @@ async def _unless_disconnected(
     Raises:
         ClientDisconnect: it has left.
     """
-    leaving = asyncio.create_task(_disconnect(request))
-    leaving.add_done_callback(lambda _: give_up())
+    leaving: asyncio.Task[None] | None = None
+
+    def watch() -> None:
+        nonlocal leaving
+        leaving = asyncio.create_task(_disconnect(request))
+        leaving.add_done_callback(lambda _: give_up())
+
+    beginning = asyncio.get_running_loop().call_later(UNWATCHED, watch)
     try:
         return await work
     except (asyncio.CancelledError, Abandoned):
-        if leaving.done():
+        if leaving is not None and leaving.done():
             raise ClientDisconnect from None
         raise
     finally:
-        leaving.cancel()
+        beginning.cancel()
+        if leaving is not None:
+            leaving.cancel()
 
 
 async def _disconnect(request: Request) -> None:

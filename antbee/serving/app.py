@@ -7,7 +7,7 @@ whatever is not ours: its schema, and what somebody adds to the service.
 
 import asyncio
 import hmac
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -170,14 +170,29 @@ async def docs(request: Request) -> Response:
     return JSONResponse(describe(found.tag, found.model.labels, request.app.state.settings))
 
 
+@dataclass
+class Posted:
+    """A function that answers requests, as a route's ASGI application.
+
+    Starlette would wrap it in a second search for what handles its errors.
+    """
+
+    answer: Callable[[Request], Awaitable[Response]]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        response = await self.answer(Request(scope, receive, send))
+        await response(scope, receive, send)
+
+
 def _api(request: Request) -> Api:
     return request.app.state.api()  # type: ignore[no-any-return]
 
 
 ROUTES: Final = (
-    Route("/predict", predict, methods=["POST"]),
-    Route("/v1/predict", predict_many, methods=["POST"]),
-    Route("/explain", explain, methods=["POST"]),
+    Route("/predict", Posted(predict), methods=["POST"]),
+    Route("/v1/predict", Posted(predict_many), methods=["POST"]),
+    Route("/explain", Posted(explain), methods=["POST"]),
     Route("/model", model),
     Route("/ping", ping),
     Route("/livez", live),
@@ -187,7 +202,7 @@ ROUTES: Final = (
     Route("/metrics", metrics),
     Route("/docs.json", docs),
 )
-FEEDBACK: Final = Route("/feedback", feedback, methods=["POST"])
+FEEDBACK: Final = Route("/feedback", Posted(feedback), methods=["POST"])
 
 
 def api_routes(settings: Settings) -> Sequence[Route]:

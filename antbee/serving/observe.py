@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -55,6 +55,8 @@ QUIET: Final = PROBES | {"/metrics"}
 """Paths that machines ask every few seconds: counted, not logged."""
 OTHER: Final = "other"
 """The metrics' name for every path that is not ours."""
+LINE: Final = "%(client)s %(method)s %(path)s %(status)d %(bytes)dB id=%(id)s %(ms).1fms"
+"""What the log has of a request; in JSON it has the same fields."""
 _ID: Final = b"x-request-id"
 SANE_ID: Final = re.compile(rb"[\w.:/+=-]{1,128}")
 REQUEST_ID: Final = "antbee.request_id"
@@ -85,24 +87,33 @@ class Metrics:
                 raise SettingsError(f"{DIRECTORY}={folder!r}: {error.strerror}") from error
         self.tracer: Tracer | None = None
         self._registry = registry = CollectorRegistry()
-        self._requests = Counter(
-            "antbee_requests", "Requests answered", ["path", "status"], registry=registry
+        # Which of its series a label means, prometheus_client looks for under a lock each time.
+        self._requests = cache(
+            Counter(
+                "antbee_requests", "Requests answered", ["path", "status"], registry=registry
+            ).labels
         )
-        self._seconds = Histogram(
-            "antbee_request_seconds",
-            "From the headers of a request with a body to the end of its answer",
-            ["path"],
-            buckets=SECONDS,
-            registry=registry,
+        self._seconds = cache(
+            Histogram(
+                "antbee_request_seconds",
+                "From the headers of a request with a body to the end of its answer",
+                ["path"],
+                buckets=SECONDS,
+                registry=registry,
+            ).labels
         )
-        self._stages = Summary(
-            "antbee_stage_seconds",
-            "Where a picture's time goes: queue, decode, network, draw",
-            ["stage"],
-            registry=registry,
+        self._stages = cache(
+            Summary(
+                "antbee_stage_seconds",
+                "Where a picture's time goes: queue, decode, network, draw",
+                ["stage"],
+                registry=registry,
+            ).labels
         )
-        self._predictions = Counter(
-            "antbee_predictions", "Pictures classified", ["label"], registry=registry
+        self._predictions = cache(
+            Counter(
+                "antbee_predictions", "Pictures classified", ["label"], registry=registry
+            ).labels
         )
         self._probability = Histogram(
             "antbee_probability_ratio",
@@ -137,13 +148,13 @@ class Metrics:
 
     def answered(self, path: str, status: int, seconds: float | None) -> None:
         """Count a request to one of our paths, or to `other`, and what it took if that is asked."""
-        self._requests.labels(path, status).inc()
+        self._requests(path, status).inc()
         if seconds is not None:
-            self._seconds.labels(path).observe(seconds)
+            self._seconds(path).observe(seconds)
 
     def predicted(self, prediction: Prediction) -> None:
         """Count a prediction."""
-        self._predictions.labels(prediction.label).inc()
+        self._predictions(prediction.label).inc()
         self._probability.observe(prediction.probability)
         if prediction.typicality is not None:
             self._typicality.observe(prediction.typicality)
@@ -160,7 +171,7 @@ class Metrics:
 
     def waited(self, seconds: float) -> None:
         """Note how long a picture waited for a thread."""
-        self._stages.labels("queue").observe(seconds)
+        self._stages("queue").observe(seconds)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -168,7 +179,7 @@ class Metrics:
         began = time.perf_counter()
         with nullcontext() if self.tracer is None else self.tracer.start_as_current_span(name):
             yield
-        self._stages.labels(name).observe(time.perf_counter() - began)
+        self._stages(name).observe(time.perf_counter() - began)
 
     @contextmanager
     def in_flight(self, pictures: int = 1) -> Iterator[None]:
@@ -267,10 +278,25 @@ class Telemetry:
                     "id": request_id.decode(),
                     "ms": round(1000 * seconds, 1),
                 }
-                log.info(
-                    "%(client)s %(method)s %(path)s %(status)d %(bytes)dB id=%(id)s %(ms).1fms",
-                    fields,
-                )
+                if log.isEnabledFor(logging.INFO):
+                    # As `log.info` does, which looks first for the line of code that called it.
+                    record = log.makeRecord(log.name, logging.INFO, "", 0, LINE, (fields,), None)
+                    log.handle(record)
+
+
+class TextLines(logging.Formatter):
+    """Writes a line for each request; a second is written out once for all lines that have it."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(message)s")
+        self._second, self._text = 0, ""
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: ARG002, N802 - logging's
+        """Write the time as logging does."""
+        if self._second != (second := int(record.created)):
+            self._second = second
+            self._text = time.strftime(self.default_time_format, time.localtime(second))
+        return f"{self._text},{int(record.msecs):03d}"
 
 
 class JsonLines(logging.Formatter):
@@ -290,8 +316,7 @@ def log_to_stderr(lines: str = "text") -> None:
     """
     if not log.handlers:
         handler = logging.StreamHandler()
-        text = logging.Formatter("%(asctime)s %(message)s")
-        handler.setFormatter(JsonLines() if lines == "json" else text)
+        handler.setFormatter(JsonLines() if lines == "json" else TextLines())
         log.addHandler(handler)
         log.setLevel(logging.INFO)
         log.propagate = False

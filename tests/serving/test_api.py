@@ -371,7 +371,7 @@ def test_work_ends_when_the_client_leaves(
 ) -> None:
     """When the client has left, what has not begun never does, and its tickets are free again."""
     server = Server(packed, Settings(threads=1, queue=1))
-    predict = slow(server, 0.1)
+    predict = slow(server, 0.4)
     body = json.dumps(images(*[coded(b"x")] * 9)).encode() if path == "/v1/predict" else b"x"
     messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
@@ -395,7 +395,7 @@ def test_work_ends_when_the_client_leaves(
             sent.append(message)
 
         await server.app({**scope, "query_string": b""}, receive, send)
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.6)
         with server.api._pool.ticket(), server.api._pool.ticket():
             return int(sent[0]["status"])
 
