@@ -3,17 +3,20 @@
 No label of a metric takes a value that a client can invent.
 """
 
+import asyncio
 import json
 import logging
 import os
 import random
 import re
+import threading
 import time
-from collections.abc import Collection, Iterator
+from collections import deque
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -57,6 +60,9 @@ OTHER: Final = "other"
 """The metrics' name for every path that is not ours."""
 LINE: Final = "%(client)s %(method)s %(path)s %(status)d %(bytes)dB id=%(id)s %(ms).1fms"
 """What the log has of a request; in JSON it has the same fields."""
+SETTLE_SECONDS: Final = 0.1
+"""How long requests' lines and counts are kept, at most, to be written together."""
+MOST_NOTED: Final = 1000
 _ID: Final = b"x-request-id"
 SANE_ID: Final = re.compile(rb"[\w.:/+=-]{1,128}")
 REQUEST_ID: Final = "antbee.request_id"
@@ -72,6 +78,10 @@ log = logging.getLogger("antbee.access")
 class Metrics:
     """The counters of one process.
 
+    What is told of a request is noted, and counted by `settle`, of many requests together: each
+    time that the network has run, it has driven all other code out of the processor's caches, and
+    the first request pays for all that it calls.
+
     Attributes:
         tracer: makes a span of each stage, where traces are exported.
 
@@ -86,34 +96,27 @@ class Metrics:
             except OSError as error:
                 raise SettingsError(f"{DIRECTORY}={folder!r}: {error.strerror}") from error
         self.tracer: Tracer | None = None
+        self._noted: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
+        self._settling = threading.Lock()
         self._registry = registry = CollectorRegistry()
-        # Which of its series a label means, prometheus_client looks for under a lock each time.
-        self._requests = cache(
-            Counter(
-                "antbee_requests", "Requests answered", ["path", "status"], registry=registry
-            ).labels
+        self._requests = Counter(
+            "antbee_requests", "Requests answered", ["path", "status"], registry=registry
         )
-        self._seconds = cache(
-            Histogram(
-                "antbee_request_seconds",
-                "From the headers of a request with a body to the end of its answer",
-                ["path"],
-                buckets=SECONDS,
-                registry=registry,
-            ).labels
+        self._seconds = Histogram(
+            "antbee_request_seconds",
+            "From the headers of a request with a body to the end of its answer",
+            ["path"],
+            buckets=SECONDS,
+            registry=registry,
         )
-        self._stages = cache(
-            Summary(
-                "antbee_stage_seconds",
-                "Where a picture's time goes: queue, decode, network, draw",
-                ["stage"],
-                registry=registry,
-            ).labels
+        self._stages = Summary(
+            "antbee_stage_seconds",
+            "Where a picture's time goes: queue, decode, network, draw",
+            ["stage"],
+            registry=registry,
         )
-        self._predictions = cache(
-            Counter(
-                "antbee_predictions", "Pictures classified", ["label"], registry=registry
-            ).labels
+        self._predictions = Counter(
+            "antbee_predictions", "Pictures classified", ["label"], registry=registry
         )
         self._probability = Histogram(
             "antbee_probability_ratio",
@@ -146,15 +149,31 @@ class Metrics:
             registry=registry,
         )
 
+    def note(self, work: Callable[..., object], *arguments: object) -> None:
+        """Leave something that nobody waits for to `settle`; it must not fail."""
+        self._noted.append((work, arguments))
+        if len(self._noted) > MOST_NOTED:  # in a program that asks for no answer over HTTP
+            self.settle()
+
+    def settle(self) -> None:
+        """Do what was noted, in that order."""
+        with self._settling:
+            while self._noted:
+                work, arguments = self._noted.popleft()
+                work(*arguments)
+
     def answered(self, path: str, status: int, seconds: float | None) -> None:
         """Count a request to one of our paths, or to `other`, and what it took if that is asked."""
-        self._requests(path, status).inc()
+        self._requests.labels(path, status).inc()
         if seconds is not None:
-            self._seconds(path).observe(seconds)
+            self._seconds.labels(path).observe(seconds)
 
     def predicted(self, prediction: Prediction) -> None:
         """Count a prediction."""
-        self._predictions(prediction.label).inc()
+        self.note(self._count, prediction)
+
+    def _count(self, prediction: Prediction) -> None:
+        self._predictions.labels(prediction.label).inc()
         self._probability.observe(prediction.probability)
         if prediction.typicality is not None:
             self._typicality.observe(prediction.typicality)
@@ -170,8 +189,8 @@ class Metrics:
         self._rejections.labels(code).inc()
 
     def waited(self, seconds: float) -> None:
-        """Note how long a picture waited for a thread."""
-        self._stages("queue").observe(seconds)
+        """Tell how long a picture waited for a thread."""
+        self.note(self._observe, "queue", seconds)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -179,7 +198,10 @@ class Metrics:
         began = time.perf_counter()
         with nullcontext() if self.tracer is None else self.tracer.start_as_current_span(name):
             yield
-        self._stages(name).observe(time.perf_counter() - began)
+        self.note(self._observe, name, time.perf_counter() - began)
+
+    def _observe(self, stage: str, seconds: float) -> None:
+        self._stages.labels(stage).observe(seconds)
 
     @contextmanager
     def in_flight(self, pictures: int = 1) -> Iterator[None]:
@@ -195,6 +217,7 @@ class Metrics:
 
         Whatever else the service counts with prometheus_client is among them.
         """
+        self.settle()
         folder = os.environ.get(DIRECTORY)
         if not folder:
             return generate_latest(self._registry) + generate_latest(REGISTRY)
@@ -228,7 +251,8 @@ class Telemetry:
 
     A sane `X-Request-ID` that the client or its router sent is kept, so that the lines of several
     servers can be brought together; otherwise a random one is made. The answer carries it too. The
-    metrics name no other path than `paths`, and tell the latency of those that are `timed`.
+    metrics name no other path than `paths`, and tell the latency of those that are `timed`. Line
+    and count are written at once where no other request is being answered, and else a little later.
     """
 
     app: ASGIApp
@@ -236,12 +260,17 @@ class Telemetry:
     paths: Collection[str]
     timed: Collection[str] = ()
 
+    def __post_init__(self) -> None:
+        self._unanswered = 0
+        self._timer: asyncio.TimerHandle | None = None
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         began = time.perf_counter()
+        self._unanswered += 1
         sent = (value for name, value in scope["headers"] if name == _ID)
         # To tell requests apart, not to keep anything secret: the system need not be asked.
         request_id = next(filter(SANE_ID.fullmatch, sent), b"%016x" % random.getrandbits(64))
@@ -263,40 +292,47 @@ class Telemetry:
         try:
             await self.app(scope, receive, send_with_id)
         finally:
-            seconds = time.perf_counter() - began
-            path = scope["path"] if scope["path"] in self.paths else OTHER
-            self.metrics.answered(path, status, seconds if path in self.timed else None)
-            if path not in QUIET:
-                client = (scope["client"] or ("",))[0]
-                fields = {
-                    "client": client if _ADDRESS.fullmatch(client) else "-",
-                    "method": scope["method"],
-                    # As it came: still percent-encoded, so that no address can forge a line.
-                    "path": scope.get("raw_path", b"-").decode("latin-1"),
-                    "status": status,
-                    "bytes": size,
-                    "id": request_id.decode(),
-                    "ms": round(1000 * seconds, 1),
-                }
-                if log.isEnabledFor(logging.INFO):
-                    # As `log.info` does, which looks first for the line of code that called it.
-                    record = log.makeRecord(log.name, logging.INFO, "", 0, LINE, (fields,), None)
-                    log.handle(record)
+            self.metrics.note(
+                self._tell,
+                scope,
+                request_id,
+                status,
+                size,
+                time.perf_counter() - began,
+                time.time(),
+            )
+            self._unanswered -= 1
+            if not self._unanswered:
+                self.metrics.settle()
+            elif self._timer is None:
+                self._timer = asyncio.get_running_loop().call_later(SETTLE_SECONDS, self._settle)
 
+    def _settle(self) -> None:
+        self._timer = None
+        self.metrics.settle()
 
-class TextLines(logging.Formatter):
-    """Writes a line for each request; a second is written out once for all lines that have it."""
-
-    def __init__(self) -> None:
-        super().__init__("%(asctime)s %(message)s")
-        self._second, self._text = 0, ""
-
-    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: ARG002, N802 - logging's
-        """Write the time as logging does."""
-        if self._second != (second := int(record.created)):
-            self._second = second
-            self._text = time.strftime(self.default_time_format, time.localtime(second))
-        return f"{self._text},{int(record.msecs):03d}"
+    def _tell(
+        self, scope: Scope, request_id: bytes, status: int, size: int, seconds: float, ended: float
+    ) -> None:
+        """Count a request that was answered, and write its line."""
+        path = scope["path"] if scope["path"] in self.paths else OTHER
+        self.metrics.answered(path, status, seconds if path in self.timed else None)
+        if path in QUIET or not log.isEnabledFor(logging.INFO):
+            return
+        client = (scope["client"] or ("",))[0]
+        fields = {
+            "client": client if _ADDRESS.fullmatch(client) else "-",
+            "method": scope["method"],
+            # As it came: still percent-encoded, so that no address can forge a line.
+            "path": scope.get("raw_path", b"-").decode("latin-1"),
+            "status": status,
+            "bytes": size,
+            "id": request_id.decode(),
+            "ms": round(1000 * seconds, 1),
+        }
+        record = log.makeRecord(log.name, logging.INFO, __file__, 0, LINE, (fields,), None)
+        record.created, record.msecs = ended, ended % 1 * 1000
+        log.handle(record)
 
 
 class JsonLines(logging.Formatter):
@@ -316,7 +352,8 @@ def log_to_stderr(lines: str = "text") -> None:
     """
     if not log.handlers:
         handler = logging.StreamHandler()
-        handler.setFormatter(JsonLines() if lines == "json" else TextLines())
+        text = logging.Formatter("%(asctime)s %(message)s")
+        handler.setFormatter(JsonLines() if lines == "json" else text)
         log.addHandler(handler)
         log.setLevel(logging.INFO)
         log.propagate = False
