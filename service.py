@@ -18,7 +18,6 @@ import bentoml
 from bentoml.models import BentoModel
 from PIL import Image
 from starlette.applications import Starlette
-from uvicorn.protocols.http import auto
 
 from antbee.command import ended_by_signals, exit_on_error, say
 
@@ -103,6 +102,8 @@ class App(bentoml.Service[Any]):
         if not is_main:
             return theirs
         with suppress(ImportError):  # on Windows uvicorn has no httptools, and another protocol
+            from uvicorn.protocols.http import auto  # noqa: PLC0415 - only where it serves
+
             from antbee.serving.http1 import Connection  # noqa: PLC0415 - likewise
 
             auto.AutoHTTPProtocol = Connection  # the name by which uvicorn makes its connections

@@ -20,6 +20,7 @@ from tests.conftest import (
     REPOSITORY,
     Server,
     StartServer,
+    bentoml_serve,
     encode,
     environment,
     free_port,
@@ -89,6 +90,29 @@ def test_workers_end_with_their_parent(two_workers: Server) -> None:
 
     assert not left
     assert not folder.exists()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="only Linux says it in time")
+def test_signal_ends_a_server_that_is_just_starting_its_workers(bentoml_home: Path) -> None:
+    """The first signal counts, in a moment in which circus takes no commands."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", *bentoml_serve(".", free_port())],
+        cwd=REPOSITORY,
+        env=environment(bentoml_home),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    try:
+        while not children.read_text():
+            assert process.poll() is None
+        process.terminate()
+
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+        process.wait()
 
 
 def test_bad_setting_stops_the_start(bentoml_home: Path) -> None:
