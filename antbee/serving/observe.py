@@ -60,7 +60,7 @@ OTHER: Final = "other"
 """The metrics' name for every path that is not ours."""
 LINE: Final = "%(client)s %(method)s %(path)s %(status)d %(bytes)dB id=%(id)s %(ms).1fms"
 """What the log has of a request; in JSON it has the same fields."""
-SETTLE_SECONDS: Final = 0.1
+SETTLE_SECONDS: Final = 0.5
 """How long requests' lines and counts are kept, at most, to be written together."""
 MOST_NOTED: Final = 1000
 _ID: Final = b"x-request-id"
