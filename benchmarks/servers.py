@@ -88,7 +88,7 @@ FASTAPI: Final = (
 )
 PEERS: Final = (
     Server("stock", "BentoML, torch, no settings", STOCK),
-    Server("bentoml-int8", "BentoML, our int8", BENTOML, runtime="onnx"),
+    Server("bentoml-int8", "BentoML, our int8", BENTOML, field="images", runtime="onnx"),
     Server("flask", "Flask, gunicorn, our int8", FLASK, "/predict", runtime="onnx"),
     Server("fastapi-form", "FastAPI, form, our int8", FASTAPI, "/docs", "file", "/form", "onnx"),
     Server("fastapi-raw", "FastAPI, our int8", FASTAPI, "/docs", runtime="onnx"),
