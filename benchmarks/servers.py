@@ -98,8 +98,11 @@ PEERS: Final = (
 
 
 def on_cores(server: Server, count: int) -> Server:
-    """Give a peer's processes their share where it may use fewer cores than there are."""
-    return replace(server, workers=max(1, round(server.workers * count / cores())))
+    """Give a peer its share of processes and threads where it has fewer cores than there are."""
+    workers, threads = (
+        max(1, round(number * count / cores())) for number in (server.workers, server.threads)
+    )
+    return replace(server, workers=workers, threads=threads)
 
 
 @contextlib.contextmanager

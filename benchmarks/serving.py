@@ -16,6 +16,7 @@ ratios of what one round measured, then one JSON line with everything.
 import argparse
 import contextlib
 import functools
+import itertools
 import json
 import os
 import random
@@ -131,21 +132,20 @@ class Bench:
             found["photo"] = self.load(up, [self.photo], 8)
         return found
 
-    def tune(self, servers: Sequence[Server], rounds: int) -> dict[str, Any]:
-        """Try numbers of processes, and of threads in each: the medians, fastest first."""
+    def tune(self, server: Server, rounds: int) -> dict[str, Any]:
+        """Try numbers of processes, and of threads in each: the medians, fastest first.
+
+        All run at once and are asked in turn, so that what else the machine does meets all alike.
+        """
+        counts = itertools.product({1, cores(), cores() + 1}, {1, cores(), 2 * cores()})
+        ways = [replace(server, workers=one, threads=other) for one, other in sorted(counts)]
         found: dict[str, list[Any]] = {}
-        ways = [
-            replace(server, workers=workers, threads=threads)
-            for server in servers
-            for workers in sorted({1, cores(), cores() + 1})
-            for threads in sorted({1, cores(), 2 * cores()})
-        ]
-        for number in range(rounds):
-            for way in rotated(ways, number):
-                name = f"{way.name}: {way.workers} of {way.threads}"
-                with self.warm(way) as up:
-                    found.setdefault(name, []).append(self.load(up, self.mixed, 8))
-                say(f"{name}: {found[name][-1]['pictures_per_second']:.1f} pictures a second")
+        with contextlib.ExitStack() as stack:
+            up = [stack.enter_context(self.warm(way)) for way in ways]
+            for number in range(rounds):
+                for one in rotated(up, number):
+                    name = f"{server.name}: {one.server.workers} of {one.server.threads}"
+                    found.setdefault(name, []).append(self.load(one, self.mixed, 8))
         tuned = [(name, summed(several)) for name, several in found.items()]
         return dict(sorted(tuned, key=lambda one: -one[1]["pictures_per_second"]["median"]))
 
@@ -229,12 +229,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--only", nargs="+", choices=names, default=names, metavar="WHAT", help=", ".join(names))
     add("--figure", type=Path, help="draw ours by cores and by size of picture into this PNG")
     options = parser.parse_args(argv)
-    servers = []
-    for server in (*PEERS, *OURS):
-        if server.key in options.only and (missing := server.missing()):
-            say(f"{server.name} is left out: pip install -e '.[openvino]' installs {missing}")
-        elif server.key in options.only:
-            servers.append(server)
+    servers = [server for server in (*PEERS, *OURS) if server.key in options.only]
+    for server in filter(Server.missing, servers):
+        say(f"{server.name} is left out: pip install -e '.[openvino]' installs {server.missing()}")
+    servers = [server for server in servers if not server.missing()]
     rounds: dict[str, list[Any]] = {}
     extras: dict[str, Any] = {}
 
@@ -244,8 +242,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             say("NNCF quantizes the network")
             script("peers/nncf_int8.py", str(bench.model), str(options.data))
         if options.tune:
-            tuned = bench.tune([server for server in servers if server.runtime], options.rounds)
-            print_table("processes of threads", tuned, TUNED)
+            tuned = [bench.tune(one, options.rounds) for one in servers if one.runtime]
+            for found in tuned:
+                print_table("processes of threads", found, TUNED)
             print(json.dumps(tuned))
             return 0
         measures: dict[str, Callable[[], dict[str, Any]]] = {
