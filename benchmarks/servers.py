@@ -86,15 +86,23 @@ FASTAPI: Final = (
     f"python -m uvicorn fastapi_int8:app {ADDRESS} --workers {{workers}} --loop uvloop "
     "--http httptools --no-access-log --log-level warning"
 )
+CORES: Final = cores()
+RAW: Final = (FASTAPI, "/docs", None, "/predict")
+FORM: Final = (FASTAPI, "/docs", "file", "/form")
+BATCH: Final = (BENTOML, "/readyz", "images", "/predict")
 PEERS: Final = (
     Server("stock", "BentoML, torch, no settings", STOCK),
-    Server("bentoml-int8", "BentoML, our int8", BENTOML, field="images", runtime="onnx"),
-    Server("flask", "Flask, gunicorn, our int8", FLASK, "/predict", runtime="onnx"),
-    Server("fastapi-form", "FastAPI, form, our int8", FASTAPI, "/docs", "file", "/form", "onnx"),
-    Server("fastapi-raw", "FastAPI, our int8", FASTAPI, "/docs", runtime="onnx"),
-    Server("openvino", "FastAPI, OpenVINO, our int8", FASTAPI, "/docs", runtime="openvino"),
-    Server("nncf", "FastAPI, OpenVINO, its int8", FASTAPI, "/docs", runtime="nncf"),
+    Server("bentoml-int8", "BentoML, our int8", *BATCH, "onnx", CORES, 2 * CORES),
+    Server(
+        "flask", "Flask, gunicorn, our int8", FLASK, "/predict", *RAW[2:], "onnx", CORES, 2 * CORES
+    ),
+    Server("fastapi-form", "FastAPI, form, our int8", *FORM, "onnx", CORES + 1, CORES),
+    Server("fastapi-raw", "FastAPI, our int8", *RAW, "onnx", CORES, CORES),
+    Server("openvino", "FastAPI, OpenVINO, our int8", *RAW, "openvino", 1, 2 * CORES),
+    Server("nncf", "FastAPI, OpenVINO, its int8", *RAW, "nncf", 1, CORES),
 )
+"""Processes and threads are what `serving.py --tune` found fastest on two cores; ask it again on
+another machine. OpenVINO has threads of its own, and more processes are in each other's way."""
 
 
 def on_cores(server: Server, count: int) -> Server:
