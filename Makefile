@@ -11,7 +11,7 @@ help:
 	@echo "make test         the tests, in five minutes on two cores"
 	@echo "make test-all     the slow ones, too"
 	@echo "make check        formatting, lint, types and imports"
-	@echo "make bench        serving beside its peers (a quarter of an hour; BENTO is a tag); with WEIGHTS=FILE,"
+	@echo "make bench        serving beside its peers (twenty minutes; BENTO is a tag); with WEIGHTS=FILE,"
 	@echo "                  training beside the tutorial's recipe and exact resumption too (an hour)"
 	@echo "make heroku-test  the container image, as a dyno runs it (needs Docker; half an hour with FULL=1)"
 	@echo "make tools        what the tests of aws/ and kubernetes/ need beside that, into .venv-tools"

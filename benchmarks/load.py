@@ -5,7 +5,8 @@
 It shares the cores with the server that it measures, so it does as little as it can: every
 request's bytes are made beforehand, and answers are read by a parser in C. Prints one JSON line:
 answers by status, requests that were lost, pictures a second, percentiles of the latency by
-status, and with `--watch PID` what the server holds, every minute.
+status, its own processor time for an answer and with `--pid PID` the server's, and with
+`--watch PID` what the server holds, every minute.
 """
 
 import argparse
@@ -28,7 +29,7 @@ import httptools
 import httpx
 
 from antbee.command import say
-from servers import family, memory
+from servers import family, memory, processor
 
 PATIENCE: Final = 30.0  # seconds that answers may come after the last request, or they are lost
 OK: Final = 200
@@ -120,6 +121,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--together", choices=("json", "form"), help="send all pictures in each request")
     add("--patient", action="store_true", help="heed Retry-After before asking again")
     add("--pause", type=float, default=0, help="seconds between an answer and the next request")
+    add("--pid", type=int, help="the server's first process: its processor time is told, too")
     add("--watch", type=int, metavar="PID", help="the server's memory, files and threads a minute")
     options = parser.parse_args(argv)
     pictures = [path.read_bytes() for path in options.pictures]
@@ -156,13 +158,16 @@ def make_form(url: str, pictures: Sequence[bytes], name: str) -> bytes:
 
 async def drive(options: argparse.Namespace, requests: Sequence[bytes]) -> dict[str, Any]:
     """Open the connections, let them ask until the time is over, and sum up."""
-    start = time.perf_counter()
+    computed = processor(options.pid) if options.pid else 0.0
+    own, start = time.process_time(), time.perf_counter()
     stop = start + options.seconds
     load = Load(itertools.cycle(requests), stop, options.requests, options.patient, options.pause)
     clients = [asyncio.create_task(ask(load, options.url)) for _ in range(options.connections)]
     held: list[tuple[float, int, int]] = []
     watching = asyncio.create_task(watch(options.watch, held)) if options.watch else None
     _, silent = await asyncio.wait(clients, timeout=options.seconds + PATIENCE)
+    own = time.process_time() - own
+    computed = processor(options.pid) - computed if options.pid else 0.0
     if watching is not None:
         watching.cancel()
     latencies: dict[int, list[float]] = {}
@@ -175,6 +180,11 @@ async def drive(options: argparse.Namespace, requests: Sequence[bytes]) -> dict[
         "seconds": last - start,
         "counts": {str(status): len(several) for status, several in latencies.items()},
         "lost": load.lost + len(silent),
+        # For each answer; Linux counts another process's time in hundredths of a second.
+        "cpu_ms": {
+            "load": own * 1e3 / max(len(load.answers), 1),
+            **({"server": computed * 1e3 / max(len(load.answers), 1)} if options.pid else {}),
+        },
         "latency_ms": {str(status): percentiles(several) for status, several in latencies.items()},
         "held": held,
     }

@@ -5,7 +5,8 @@
     python benchmarks/parts.py batches --model FOLDER *.jpg
 
 `bound` lets threads run the server's own classifier on pictures in memory, and prints pictures a
-second and percentiles. Each ends with one JSON line. Run it in a process of its own.
+second, percentiles and processor time. Each ends with one JSON line. Run it in a process of its
+own.
 """
 
 import argparse
@@ -68,7 +69,7 @@ def measure_bound(
     turn = itertools.cycle(pictures)
     for picture in itertools.islice(turn, WARM_UP):
         classifier.predict(picture)
-    start = time.perf_counter()
+    computed, start = time.process_time(), time.perf_counter()
 
     def work(_: int) -> list[float]:
         times = []
@@ -79,8 +80,12 @@ def measure_bound(
 
     with ThreadPoolExecutor(threads) as pool:
         times = list(itertools.chain.from_iterable(pool.map(work, range(threads))))
-    speed = len(times) / (time.perf_counter() - start)
-    return {"threads": threads, "pictures_per_second": speed, "latency_ms": percentiles(times)}
+    return {
+        "threads": threads,
+        "pictures_per_second": len(times) / (time.perf_counter() - start),
+        "latency_ms": percentiles(times),
+        "cpu_ms": (time.process_time() - computed) * 1e3 / len(times),
+    }
 
 
 def measure_parts(model: PackedModel, pictures: Sequence[bytes]) -> dict[str, float]:

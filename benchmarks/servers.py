@@ -7,6 +7,7 @@ works its processes are watched: their memory, and whether any comes or goes.
 import argparse
 import contextlib
 import http.client
+import importlib.util
 import os
 import signal
 import socket
@@ -16,7 +17,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -44,14 +45,22 @@ class Server:
     command: str  # with {port}, {tag}, {workers} and {threads}; `python` is this one
     ready: str = "/readyz"  # answers, and not with 5xx, once pictures can be sent
     field: str | None = None  # of the form that holds the picture; None where the body is it
+    path: str = "/predict"  # where pictures are sent
+    runtime: str = ""  # of a peer that is given our packed network; see `peers/packed.py`
     workers: int = 1  # processes that answer
-    threads: int = 1  # that each process uses for one picture
+    threads: int = 1  # that work in each of them
+
+    def missing(self) -> str | None:
+        """Name a library that its runtime needs and that is not installed, if there is one."""
+        needed = {"openvino": ("openvino",), "nncf": ("openvino", "nncf")}.get(self.runtime, ())
+        return next((name for name in needed if importlib.util.find_spec(name) is None), None)
 
 
 @dataclass(frozen=True)
 class Running:
     """A server that answers."""
 
+    server: Server
     url: str  # where pictures are sent
     process: subprocess.Popen[bytes]  # the first of its processes
     ready_s: float  # seconds from its start until it is ready
@@ -68,19 +77,40 @@ OURS: Final = (
     Server("gunicorn", "antbee, gunicorn", GUNICORN),
 )
 STOCK: Final = f"python -m bentoml serve stock_bentoml:Stock {ADDRESS}"
-FLASK: Final = "python -m gunicorn --workers {workers} --bind 127.0.0.1:{port} flask_torch:app"
+BENTOML: Final = f"python -m bentoml serve bentoml_int8:Tuned {ADDRESS}"
+FLASK: Final = (
+    "python -m gunicorn --workers {workers} --threads {threads} --bind 127.0.0.1:{port} "
+    "flask_int8:app"
+)
 FASTAPI: Final = (
-    f"python -m uvicorn fastapi_onnx:app {ADDRESS} --workers {{workers}} --no-access-log"
+    f"python -m uvicorn fastapi_int8:app {ADDRESS} --workers {{workers}} --loop uvloop "
+    "--http httptools --no-access-log --log-level warning"
 )
+CORES: Final = cores()
+RAW: Final = (FASTAPI, "/docs", None, "/predict")
+FORM: Final = (FASTAPI, "/docs", "file", "/form")
+BATCH: Final = (BENTOML, "/readyz", "images", "/predict")
 PEERS: Final = (
-    Server("stock", "BentoML, torch", STOCK, threads=cores()),
-    Server("tuned", "BentoML, torch, tuned", STOCK, workers=2),
-    Server("flask", "Flask, gunicorn, torch", FLASK, "/predict", "file", workers=2),
-    Server("litserve", "LitServe, torch", "python litserve_torch.py {port}", "/health", "file", 2),
-    Server("fastapi", "FastAPI, ONNX Runtime", FASTAPI, "/predict", "file"),
+    Server("stock", "BentoML, torch, no settings", STOCK),
+    Server("bentoml-int8", "BentoML, our int8", *BATCH, "onnx", CORES, 2 * CORES),
+    Server(
+        "flask", "Flask, gunicorn, our int8", FLASK, "/predict", *RAW[2:], "onnx", CORES, 2 * CORES
+    ),
+    Server("fastapi-form", "FastAPI, form, our int8", *FORM, "onnx", CORES + 1, CORES),
+    Server("fastapi-raw", "FastAPI, our int8", *RAW, "onnx", CORES, CORES),
+    Server("openvino", "FastAPI, OpenVINO, our int8", *RAW, "openvino", 1, 2 * CORES),
+    Server("nncf", "FastAPI, OpenVINO, its int8", *RAW, "nncf", 1, CORES),
 )
-"""The first is as its documentation's first page leaves it: one process, torch's own threads. The
-others have what was fastest on two cores, of up to three processes and two threads each."""
+"""Processes and threads are what `serving.py --tune` found fastest on two cores; ask it again on
+another machine. OpenVINO has threads of its own, and more processes are in each other's way."""
+
+
+def on_cores(server: Server, count: int) -> Server:
+    """Give a peer its share of processes and threads where it has fewer cores than there are."""
+    workers, threads = (
+        max(1, round(number * count / cores())) for number in (server.workers, server.threads)
+    )
+    return replace(server, workers=workers, threads=threads)
 
 
 @contextlib.contextmanager
@@ -100,13 +130,11 @@ def running(server: Server, tag: str, model: Path) -> Iterator[Running]:
         environment |= {"PATH": programs, "BENTOML_DO_NOT_TRACK": "True"}
         environment |= {"PROMETHEUS_MULTIPROC_DIR": str(metrics), "PEER_MODEL": str(model)}
         environment |= {"PEER_WORKERS": str(server.workers), "PEER_THREADS": str(server.threads)}
-        if server not in OURS:
-            # torch.set_num_threads holds for the thread that calls it; some infer in others.
-            environment["OMP_NUM_THREADS"] = str(server.threads)
+        environment |= {"PEER_RUNTIME": server.runtime}
         began = time.perf_counter()
         process = subprocess.Popen(  # noqa: S603 - the commands above
             [word.format(**said) for word in server.command.split()],
-            cwd=HERE.parent if server in OURS else HERE / "peers",
+            cwd=HERE.parent if server.key in {one.key for one in OURS} else HERE / "peers",
             env=environment,
             stdout=log,
             stderr=log,
@@ -117,7 +145,8 @@ def running(server: Server, tag: str, model: Path) -> Iterator[Running]:
                 end = Path(log.name).read_text(errors="replace")[-2000:]
                 raise SystemExit(f"error: {server.name} did not start:\n{end}")
             ready_s = time.perf_counter() - began
-            yield Running(f"http://127.0.0.1:{port}/predict", process, ready_s, Path(log.name))
+            url = f"http://127.0.0.1:{port}{server.path}"
+            yield Running(server, url, process, ready_s, Path(log.name))
         finally:
             process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -142,6 +171,16 @@ def memory(pid: int) -> float:
         with contextlib.suppress(psutil.NoSuchProcess):
             used += one.memory_full_info().pss
     return used / 1e6
+
+
+def processor(pid: int) -> float:
+    """Count the seconds that a process and all its children have computed, ended ones included."""
+    seconds = 0.0
+    for one in family(pid):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            times = one.cpu_times()
+            seconds += times.user + times.system + times.children_user + times.children_system
+    return seconds
 
 
 def children_faults(pid: int) -> int:

@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import json
 import math
+import os
 import subprocess
 import sys
 import threading
@@ -90,6 +91,17 @@ def test_every_answer_is_counted(tmp_path: Path) -> None:
     assert found["counts"] == {"200": 8, "429": 4}
     assert found["lost"] == 0
     assert set(found["latency_ms"]) == {"200", "429"}
+    assert found["cpu_ms"]["load"] > 0
+    assert "server" not in found["cpu_ms"]  # whose process it does not know
+
+
+def test_the_server_s_processor_time_is_told(tmp_path: Path) -> None:
+    """That of the process that `--pid` names, for each answer: here it is this one."""
+    with _server([200]) as url:
+        found = _load(url, tmp_path, "--pid", str(os.getpid()))
+
+    assert found["counts"] == {"200": 12}
+    assert 0 <= found["cpu_ms"]["server"] < 1000
 
 
 def test_what_is_never_answered_is_lost(tmp_path: Path) -> None:
@@ -101,10 +113,10 @@ def test_what_is_never_answered_is_lost(tmp_path: Path) -> None:
     assert found["lost"] == 6
 
 
-def _load(url: str, folder: Path) -> dict[str, Any]:
+def _load(url: str, folder: Path, *more: str) -> dict[str, Any]:
     picture = folder / "picture.jpg"
     picture.write_bytes(b"picture")
-    options = ["--connections", "1", "--seconds", "20", "--requests", "12"]
+    options = ["--connections", "1", "--seconds", "20", "--requests", "12", *more]
     run = subprocess.run(
         [sys.executable, LOAD, url, *options, picture], capture_output=True, check=True
     )

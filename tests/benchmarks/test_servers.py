@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from servers import Watch
+from servers import Watch, processor
 
 
 @pytest.mark.parametrize("seconds", [0, 1])
@@ -47,3 +47,27 @@ def test_an_end_is_seen() -> None:
 
     assert peak >= now > 1
     assert (here, gone) == (0, 1)
+
+
+def test_what_an_ended_child_computed_counts() -> None:
+    """A server's processor time is that of all its processes, still there or not."""
+    script = (
+        "import subprocess, sys\n"
+        "busy = 'import time\\nwhile time.process_time() < 0.3: pass'\n"
+        "input()\n"
+        "subprocess.run([sys.executable, '-c', busy])\n"
+        "print(flush=True)\n"
+        "input()\n"
+    )
+    command = [sys.executable, "-c", script]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        before = processor(process.pid)
+        process.stdin.write(b"\n")
+        process.stdin.flush()
+        process.stdout.readline()
+        computed = processor(process.pid) - before
+        process.communicate(b"\n")
+
+    assert computed > 0.25

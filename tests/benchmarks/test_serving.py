@@ -1,33 +1,36 @@
-"""The tables and medians of the benchmark of serving."""
+"""In which order the benchmark of serving measures, and what it leaves out."""
+
+import importlib.util
+from dataclasses import replace
 
 import pytest
 
-from serving import print_table, spread
+from antbee.machine import cores
+from servers import OURS, PEERS, on_cores
+from serving import rotated
 
 
-def test_spread_is_the_median_between_the_extremes() -> None:
-    """Rounds are told by their median, the lowest and the highest."""
-    assert spread([3.0, 1.0, 2.0]) == {"median": 2.0, "low": 1.0, "high": 3.0}
+def test_every_server_is_first_once() -> None:
+    """So that none has the machine always at its warmest."""
+    orders = [rotated(["a", "b", "c"], number) for number in range(4)]
+
+    assert orders == [["a", "b", "c"], ["b", "c", "a"], ["c", "a", "b"], ["a", "b", "c"]]
+    assert rotated([], 1) == []
 
 
-def test_what_was_not_measured_has_no_median() -> None:
-    """A server that answered nothing has no latency."""
-    assert spread([None, None]) == {}
+def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the peers that run OpenVINO need anything that make bench does not install."""
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+
+    missing = {server.key: server.missing() for server in (*PEERS, *OURS) if server.missing()}
+    assert missing == {"openvino": "openvino", "nncf": "openvino"}
 
 
-def test_a_table_names_servers_and_leaves_out_what_is_not_there(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    """A dash stands for a number that was not measured; no table for nothing."""
-    rows = {"flask": {"8": {"p50": 199.26}, "lost": 12}, "mine": {"lost": 0}}
-    print_table("server", rows, {"p50 ms": "8.p50", "lost": "lost"})
-    print_table("nothing", {}, {"ms": "ms"})
+def test_a_peer_has_its_share_of_processes_and_threads() -> None:
+    """One of each at least; none would answer otherwise."""
+    all_cores = replace(PEERS[0], workers=cores(), threads=2 * cores())
 
-    printed = [line.split("  ") for line in capsys.readouterr().out.splitlines()]
-    words = [[word.strip() for word in line if word.strip()] for line in printed]
-    assert words == [
-        ["server", "p50 ms", "lost"],
-        ["Flask, gunicorn, torch", "199.3", "12"],
-        ["mine", "-", "0"],
-        [],
-    ]
+    on_one = on_cores(all_cores, 1)
+    assert (on_one.workers, on_one.threads) == (1, 2)
+    assert on_cores(PEERS[0], 1).workers == 1
+    assert on_cores(all_cores, cores()) == all_cores
