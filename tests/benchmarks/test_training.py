@@ -1,10 +1,13 @@
 """How `benchmarks/training.py` reads runs and compares them."""
 
+import json
 import sys
+from pathlib import Path
 
 import pytest
 
-from training import compare, describe, train
+import training
+from training import compare, describe, main, train
 
 PROGRAM = """
 import json, pathlib, sys
@@ -25,6 +28,31 @@ def test_a_run_is_its_best_and_its_last_epoch() -> None:
     assert (run["best_top1"], run["epoch"], run["last_top1"]) == (0.75, 3, 0.25)
     assert run["pictures_per_second"] == 6
     assert 0 < run["seconds"] <= run["total_seconds"]
+
+
+def test_what_is_not_installed_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A line says so; the others are trained with every seed, and ours beside them."""
+    (tmp_path / "trainers").mkdir()
+    (tmp_path / "trainers" / "there.py").write_text(PROGRAM)
+    peers = {"there": ("json", "there.py"), "absent": ("no_such_package", "absent.py")}
+    monkeypatch.setattr(training, "HERE", tmp_path)
+    monkeypatch.setattr(training, "PYTHON", sys.executable)
+    monkeypatch.setattr(training, "TRAIN", (sys.executable, "-c", PROGRAM))
+    monkeypatch.setattr(training, "PEERS", peers)
+
+    assert main(["--weights", "w", "--seeds", "3,4", "--peers", "there,absent"]) == 0
+
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("absent is left out: no_such_package is not in .venv-trainers")
+    assert [line.split()[:2] for line in lines[2:8]] == [
+        [who, seed] for seed in ("3", "4", "mean") for who in ("antbee", "there")
+    ]
+    assert lines[8].startswith("antbee less there: best +0.0 (+0.0, +0.0) points")
+    told = json.loads(lines[-1])
+    assert told["means"]["there"]["best_top1"] == 0.75
+    assert told["differences"]["there"]["last_top1"] == [0, 0]
 
 
 def test_a_peer_that_fails_is_shown_with_what_it_printed() -> None:
