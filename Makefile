@@ -12,7 +12,7 @@ help:
 	@echo "make test-all     the slow ones, too"
 	@echo "make check        formatting, lint, types and imports"
 	@echo "make bench        serving beside its peers (twenty minutes; BENTO is a tag); with WEIGHTS=FILE,"
-	@echo "                  training beside the tutorial's recipe and exact resumption too (an hour)"
+	@echo "                  training beside its peers (make trainers) and exact resumption too (an hour)"
 	@echo "make heroku-test  the container image, as a dyno runs it (needs Docker; half an hour with FULL=1)"
 	@echo "make tools        what the tests of aws/ and kubernetes/ need beside that, into .venv-tools"
 
@@ -60,6 +60,15 @@ lock: .venv/dev.installed
 # train, dev or bench: each has what the one before it has.
 .venv/%.installed: pyproject.toml requirements.txt scripts/install.sh
 	@PYTHON="$(PYTHON)" sh scripts/install.sh $*
+	@touch $@
+
+# What benchmarks/training.py compares train.py with, apart from .venv.
+.PHONY: trainers
+trainers: .venv-trainers/installed
+.venv-trainers/installed: pyproject.toml requirements.txt
+	@$(PYTHON) -m venv .venv-trainers
+	@.venv-trainers/bin/python -m pip install --quiet --disable-pip-version-check \
+	    --constraint requirements.txt --editable ".[trainers]"
 	@touch $@
 
 # What the tests of antbee.batch on Ray need, apart from .venv.

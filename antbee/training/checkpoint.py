@@ -112,12 +112,22 @@ def save_checkpoint(checkpoint: Checkpoint, *paths: Path) -> None:
     Raises:
         CheckpointError: the disk is full or cannot be written to; the old one is still there.
     """
+    write_checkpoint(serialize(checkpoint), *paths)
+
+
+def serialize(checkpoint: Checkpoint) -> memoryview:
+    """Return a checkpoint's file, which what happens to its tensors later does not change."""
     # By way of memory, because torch's own writing turns a full disk into an error of its own.
     buffer = io.BytesIO()
     torch.save(to_state(checkpoint), buffer)
+    return buffer.getbuffer()
+
+
+def write_checkpoint(contents: memoryview, *paths: Path) -> None:
+    """Write what `serialize` returned, as `save_checkpoint` does, which says what this raises."""
     for path in paths:
         try:
-            write_with_checksum(path, buffer.getbuffer())
+            write_with_checksum(path, contents)
         except OSError as error:
             raise CheckpointError(
                 f"{path} could not be written ({error.strerror}); "

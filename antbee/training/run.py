@@ -8,6 +8,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from importlib.metadata import version
 from operator import add, attrgetter, truediv
@@ -30,6 +31,8 @@ from antbee.training.checkpoint import (
     Position,
     load_checkpoint,
     save_checkpoint,
+    serialize,
+    write_checkpoint,
 )
 from antbee.training.data import Picture, Pictures, describe_change
 from antbee.training.device import choose_precision
@@ -226,6 +229,9 @@ class Run:
         self._learner = learner
         self._group = learner.group
         self._epochs: int = checkpoint.arguments["epochs"]
+        # Writing takes a quarter of an epoch where the disk is slow, and training need not wait.
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._writing: Future[None] | None = None
 
     @property
     def summary(self) -> str:
@@ -260,6 +266,7 @@ class Run:
             curves = None
             if self._group.is_main:
                 stack.enter_context(locked(self.folder))
+                stack.enter_context(self._writer)  # ends before another may write
                 remove_temporaries(*(self.folder / name for name in (LAST, BEST, METRICS)))
                 write_metrics(self.folder, self.history)
                 if tensorboard:
@@ -287,16 +294,22 @@ class Run:
                     metrics = self._validate_epoch(features, check)
                     if curves:
                         add_epoch(curves, metrics)
+                self._finish_writing()
                 if features.has_all_views and self._group.is_main:
                     self.pooled = features.pooled()
             except KeyboardInterrupt:
                 self.save(LAST)
+                self._finish_writing()
                 again = "python train.py" if alone else "as before, with torchrun, and"
                 say(f"saved; to go on: {again} -c {shlex.quote(str(self.folder / LAST))}")
                 raise
 
     def save(self, *names: str) -> None:
-        """Write the state of this moment to files of these names."""
+        """Let the state of this moment be written to files of these names, in this order.
+
+        Raises:
+            CheckpointError: what was saved before could not be written.
+        """
         if self._group.is_main:
             checkpoint = dataclasses.replace(
                 self._start,
@@ -306,7 +319,14 @@ class Run:
                 best=self.best,
                 history=self.history,
             )
-            save_checkpoint(checkpoint, *(self.folder / name for name in names))
+            contents = serialize(checkpoint)
+            self._finish_writing()
+            paths = [self.folder / name for name in names]
+            self._writing = self._writer.submit(write_checkpoint, contents, *paths)
+
+    def _finish_writing(self) -> None:
+        if self._writing:
+            self._writing.result()
 
     def _train_epoch(self, features: Features, stop: Stop) -> None:
         place = self.position

@@ -13,6 +13,8 @@ from antbee.training.checkpoint import (
     Checkpoint,
     load_checkpoint,
     save_checkpoint,
+    serialize,
+    write_checkpoint,
 )
 
 
@@ -35,6 +37,20 @@ def test_a_checkpoint_comes_back_whole(saved: Path, checkpoint: Checkpoint) -> N
 def test_a_checkpoint_holds_only_plain_values(saved: Path) -> None:
     """Any PyTorch reads it with `weights_only=True`."""
     assert torch.load(saved, weights_only=True)["labels"] == ["circle", "square"]
+
+
+def test_training_may_go_on_while_a_checkpoint_is_written(
+    tmp_path: Path, checkpoint: Checkpoint
+) -> None:
+    """What is to be written is settled: a later step, which changes the tensors, is not in it."""
+    before = {name: tensor.clone() for name, tensor in checkpoint.model.items()}
+    contents = serialize(checkpoint)
+    for tensor in checkpoint.model.values():
+        tensor.zero_()
+    write_checkpoint(contents, tmp_path / "last.pt")
+
+    assert any(tensor.any() for tensor in before.values())
+    assert_equal(before, load_checkpoint(tmp_path / "last.pt").model)
 
 
 def test_a_missing_checkpoint_is_named(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from antbee.errors import DataError, SettingsError
+from antbee.errors import CheckpointError, DataError, SettingsError
 from antbee.training import run as module
 from antbee.training.arguments import DEFAULTS
 from antbee.training.check import check_pictures
@@ -291,6 +291,30 @@ def test_a_run_stops_when_nothing_gets_better(
     resume_run(run.folder / "last.pt", last, pictures, CPU).train(Stop())
     assert len((run.folder / "metrics.jsonl").read_text().splitlines()) == epochs
     assert last.best == last.history[0]
+
+
+@quick
+@pytest.mark.parametrize("epochs", ["1", "3"])
+def test_a_checkpoint_that_cannot_be_written_ends_the_run(
+    epochs: str,
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """In one line, after the last epoch or in between, though another thread writes it."""
+
+    def fail(_: memoryview, *paths: Path) -> None:
+        raise CheckpointError(f"{paths[0].name} could not be written (No space left on device)")
+
+    monkeypatch.setattr(module, "write_checkpoint", fail)
+    given = ["--data", str(data), "--out", str(tmp_path), "--weights", "none", "--epochs", epochs]
+
+    assert main([*given, "--batch-size", "4", "--bento", "no"]) == 1
+
+    said = capsys.readouterr()
+    assert said.err.splitlines()[-1].startswith("error: best.pt could not be written (No space")
+    assert said.out == ""
 
 
 def test_better_is_more_right_or_as_many_with_less_loss() -> None:
