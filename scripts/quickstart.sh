@@ -9,6 +9,8 @@ tag_file=saved_models/bento
 
 # BentoML would report each of these steps to its makers.
 export BENTOML_DO_NOT_TRACK=True
+# Nothing was compiled when it was installed: each of these steps would do it again.
+unset PYTHONDONTWRITEBYTECODE
 
 say() { echo "$*" >&2; }
 
