@@ -84,6 +84,7 @@ new.rename(target)
 PYTHON
 }
 
+began=$(date +%s)
 if [ ! -x "$venv/bin/python" ]; then
     say "making $venv (a few minutes the first time)"
     "$python" -m venv "$venv" || { say "error: no virtual environment: on Debian, apt install python3-venv"; exit 1; }
@@ -96,3 +97,4 @@ if wants_cpu_builds; then
     set -- --extra-index-url "$torch_cpu" "$@"
 fi
 install "$@"
+say "environment: $(($(date +%s) - began)) s"
