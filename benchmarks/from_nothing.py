@@ -32,7 +32,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final
+from typing import IO, Final
 
 from antbee.command import say, table
 
@@ -54,35 +54,26 @@ MOST: Final = 3600.0
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print, and return the exit code."""
     parser = argparse.ArgumentParser(description="make serve on an empty machine, two versions.")
-    parser.add_argument("trees", nargs="+", type=Path, metavar="TREE", help="checkouts, in turn")
+    parser.add_argument("old", type=Path)
+    parser.add_argument("new", type=Path)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--warm", action="store_true", help="run each once before, uncounted")
     parser.add_argument("--port", type=int, default=3250)
     options = parser.parse_args(argv)
-    found: dict[str, list[dict[str, float]]] = {str(tree): [] for tree in options.trees}
+    found: dict[str, list[dict[str, float]]] = {"old": [], "new": []}
     for number in range(-1 if options.warm else 0, options.rounds):
-        order = options.trees if number % 2 == 0 else options.trees[::-1]
-        for tree in order:
+        for name in ("old", "new") if number % 2 == 0 else ("new", "old"):
+            tree = getattr(options, name)
             with TemporaryDirectory(prefix="from-nothing-", dir=Path.cwd()) as folder:
                 phases = measure(tree, Path(folder), options.port)
-            say(f"{tree}: {json.dumps(phases)}")
+            say(f"{name}: {json.dumps(phases)}")
             if number >= 0:
-                found[str(tree)].append(phases)
-    medians = {
-        tree: {phase: statistics.median(one[phase] for one in rounds) for phase in rounds[0]}
-        for tree, rounds in found.items()
-    }
-    first, *_, last = medians.values()
-    print(
-        table(
-            ("seconds", *medians, "of it"),
-            [
-                (phase, *(f"{one[phase]:.1f}" for one in medians.values()), f"{share:.0%}")
-                for phase in first
-                for share in [last[phase] / max(first[phase], 0.1)]
-            ],
-        )
-    )
+                found[name].append(phases)
+    rows = []
+    for phase in found["old"][0]:
+        old, new = (statistics.median(one[phase] for one in found[name]) for name in found)
+        rows.append((phase, f"{old:.1f}", f"{new:.1f}", f"{new / old:.0%}" if old else "-"))
+    print(table(("seconds", "old", "new", "new of old"), rows))
     print(json.dumps(found))
     return 0
 
@@ -108,7 +99,7 @@ def measure(tree: Path, folder: Path, port: int) -> dict[str, float]:
         start_new_session=True,
     )
 
-    listener = threading.Thread(target=listen, args=(process, began, times))
+    listener = threading.Thread(target=listen, args=(process.stdout, began, times))
     listener.start()
     try:
         while not answers(clone, port):
@@ -131,14 +122,15 @@ def measure(tree: Path, folder: Path, port: int) -> dict[str, float]:
     }
 
 
-def listen(process: "subprocess.Popen[str]", began: float, times: dict[str, float]) -> None:
+def listen(output: IO[str], began: float, times: dict[str, float]) -> None:
     """Write down when each phase ended, and show what is said, with its time."""
-    for line in process.stdout or ():
-        passed = time.monotonic() - began
-        for phase, end in ENDS.items():
-            if end.match(line) and (phase == "training" or phase not in times):
-                times[phase] = passed
-        say(f"{passed:7.1f} {line.rstrip()}")
+    with output as lines:
+        for line in lines:
+            passed = time.monotonic() - began
+            for phase, end in ENDS.items():
+                if end.match(line) and (phase == "training" or phase not in times):
+                    times[phase] = passed
+            say(f"{passed:7.1f} {line.rstrip()}")
 
 
 def answers(clone: Path, port: int) -> bool:
