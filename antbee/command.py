@@ -258,5 +258,6 @@ def progress_bar(
         leave=False,
         file=sys.stderr,
         dynamic_ncols=True,
-        disable=hidden or None,  # None: unless stderr is a terminal
+        # None: unless stderr is a terminal. The variable is tqdm's own.
+        disable=hidden or "TQDM_DISABLE" in os.environ or None,
     )

@@ -19,7 +19,7 @@ import numpy as np
 
 from antbee.artifact import INT8, LOGITS, ONNX, POOLED, PackedModel, read_model, write_model
 from antbee.images import IMAGENET, configure_pillow, read_array, read_picture
-from antbee.packing.pack import export_onnx
+from antbee.packing.export import export_onnx
 from antbee.packing.quantize import QUANTIZATIONS, quantize
 from antbee.predictor import Floats, load_predictor, to_prediction
 from antbee.training.checkpoint import load_checkpoint

@@ -12,11 +12,13 @@ sam_cli='aws-sam-cli>=1.150'
 
 say() { echo "$*" >&2; }
 
-venv=.venv
+# Most of what make serve needs is never imported, and compiled when it is. Tests start hundreds of
+# processes, in which Python may be forbidden to write what it compiles.
+venv=.venv uv_compile= pip_compile=--no-compile
 case ${1:-} in
     train) extras=train ;;
-    dev) extras=train,dev ;;
-    bench) extras=train,dev,bench ;;
+    dev) extras=train,dev uv_compile=--compile-bytecode pip_compile= ;;
+    bench) extras=train,dev,bench uv_compile=--compile-bytecode pip_compile= ;;
     tools) venv=.venv-tools ;;
     *) say "usage: install.sh train|dev|bench|tools"; exit 2 ;;
 esac
@@ -42,15 +44,33 @@ command -v "$python" >/dev/null || { say "error: there is no $python: install Py
     exit 1
 }
 
-# pip takes four times as long as uv for the 150 packages that the tools bring along.
+pip() { "$venv/bin/python" -m pip "$@" --disable-pip-version-check; }
+
+# With uv (Apache-2.0 or MIT; it takes a quarter of pip's time), told what pip is told, or with pip
+# where that fails.
+install() {
+    # A progress bar for a person, silence in a log.
+    [ -t 2 ] || set -- --quiet "$@"
+    uv=$(command -v uv) || {
+        uv=$venv/bin/uv
+        [ -x "$uv" ] || pip install --quiet --retries 1 uv >/dev/null 2>&1 || uv=
+    }
+    if [ -n "$uv" ]; then
+        code=0
+        "$venv/bin/python" scripts/uv_install.py "$uv" $uv_compile "$@" || code=$?
+        # Interrupted or ended, which is no fault of uv's.
+        case $code in 0) return ;; 129 | 130 | 143) exit $code ;; esac
+        say "uv cannot install this here: trying pip, which takes longer"
+    fi
+    pip install $pip_compile "$@"
+}
+
 install_tools() {
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check uv
-    "$venv/bin/uv" pip install --quiet --python "$venv/bin/python" --group tools
+    install --group tools
     # For Linux on x86-64, as the function's image: that is where it is run, whatever this machine is.
     scratch=$(mktemp -d)
     trap 'rm -rf "$scratch"' EXIT
-    "$venv/bin/python" -m pip download --quiet --disable-pip-version-check --no-deps \
-        --only-binary :all: --dest "$scratch" "$sam_cli"
+    pip download --quiet --no-deps --only-binary :all: --dest "$scratch" "$sam_cli"
     "$venv/bin/python" - "$scratch" "$venv/bin/aws-lambda-rie" <<'PYTHON'
 import sys
 from pathlib import Path
@@ -64,6 +84,7 @@ new.rename(target)
 PYTHON
 }
 
+began=$(date +%s)
 if [ ! -x "$venv/bin/python" ]; then
     say "making $venv (a few minutes the first time)"
     "$python" -m venv "$venv" || { say "error: no virtual environment: on Debian, apt install python3-venv"; exit 1; }
@@ -75,6 +96,5 @@ if wants_cpu_builds; then
     say "no NVIDIA GPU here: taking torch's CPU builds"
     set -- --extra-index-url "$torch_cpu" "$@"
 fi
-# A progress bar for a person, silence in a log.
-[ -t 1 ] || set -- --quiet "$@"
-.venv/bin/python -m pip install --disable-pip-version-check "$@"
+install "$@"
+say "environment: $(($(date +%s) - began)) s"

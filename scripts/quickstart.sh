@@ -9,8 +9,18 @@ tag_file=saved_models/bento
 
 # BentoML would report each of these steps to its makers.
 export BENTOML_DO_NOT_TRACK=True
+# Nothing was compiled when it was installed: each of these steps would do it again.
+unset PYTHONDONTWRITEBYTECODE
 
 say() { echo "$*" >&2; }
+
+# How long it took since the last time, in a line.
+began=$(date +%s)
+took() {
+    now=$(date +%s)
+    say "$1: $((now - began)) s"
+    began=$now
+}
 
 online() {
     "$bin/python" - <<'EOF'
@@ -62,6 +72,14 @@ train() {
     fi
 }
 
+# Two progress bars at once would write over each other.
+pack() {
+    read -r best || exit 1
+    case $best in "exit "*) exit "${best#exit }" ;; esac
+    TQDM_DISABLE=1 "$bin/python" save_to_bento.py "$best" >"$tag_file.new"
+    if read -r failure; then exit "${failure#exit }"; fi
+}
+
 port_is_free() {
     "$bin/python" - "$PORT" <<'EOF'
 import socket, sys
@@ -90,10 +108,11 @@ if bento_is_there; then
         say "EPOCHS, WEIGHTS and DATA_URL change nothing now: delete saved_models/ and data/ first"
 else
     get_pictures
-    best=$(train)
-    "$bin/python" save_to_bento.py "${best##*
-}" >"$tag_file.new"
+    took pictures
+    # The best checkpoint's path comes before the run's report, which packing need not wait for.
+    { train || echo "exit $?"; } | pack
     mv "$tag_file.new" "$tag_file"
+    took "training and packing"
 fi
 
 say "try it: curl -X POST http://127.0.0.1:$PORT/predict -H 'Content-Type: image/*' --data-binary @PICTURE"

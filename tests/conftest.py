@@ -30,7 +30,7 @@ from antbee.artifact import (
     write_model,
 )
 from antbee.images import IMAGENET, configure_pillow, read_array
-from antbee.packing.pack import export_head, export_onnx, export_weights
+from antbee.packing.export import export_head, export_onnx, export_weights
 from antbee.packing.quantize import Quantization, quantize
 from antbee.predictor import load_predictor
 from antbee.training.network import build_model

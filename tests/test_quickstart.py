@@ -79,3 +79,66 @@ def test_a_port_in_use_is_said_at_once(clone: Path) -> None:
     log = (clone.parent / "log").read_text()
     assert log.startswith("error: cannot serve on port ")
     assert log.count("\n") == 1
+
+
+# What stands in for Python and BentoML; what is run from standard input is Python's still.
+STUB = """#!/bin/sh
+case "$1" in
+    train.py) sh ./train ;;
+    save_to_bento.py) sh ./pack "$2" ;;
+    serve) echo "serving $2" ;;
+    *) exec "$REAL" "$@" ;;
+esac
+"""
+
+
+def follow(tmp_path: Path, train: str, pack: str) -> tuple[int, str]:
+    """Run the script with scripts for training and packing; its exit code, and what it said."""
+    shutil.copytree(REPOSITORY / "scripts", tmp_path / "scripts")
+    for folder in (".venv/bin", "data/train", "saved_models"):
+        (tmp_path / folder).mkdir(parents=True)
+    for name in ("python", "bentoml"):
+        (tmp_path / ".venv/bin" / name).write_text(STUB)
+        (tmp_path / ".venv/bin" / name).chmod(0o755)
+    (tmp_path / "train").write_text(train)
+    (tmp_path / "pack").write_text(pack)
+    settings = {"REAL": sys.executable, "PORT": str(free_port()), "WEIGHTS": "none"}
+    done = subprocess.run(
+        ["/bin/sh", tmp_path / "scripts/quickstart.sh"],
+        env={"PATH": "/usr/bin:/bin", **settings},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return done.returncode, done.stdout
+
+
+def test_packing_does_not_wait_for_the_report(tmp_path: Path) -> None:
+    """A report that ends only when the model is packed keeps nothing from being served."""
+    report = "echo best.pt; for i in $(seq 200); do [ -e packed ] && exit; sleep 0.1; done; exit 1"
+    code, said = follow(tmp_path, report, "touch packed; echo tag:$1")
+
+    assert code == 0
+    assert said.endswith("serving tag:best.pt\n")
+    assert "training and packing: " in said
+
+
+@pytest.mark.parametrize(
+    ("train", "pack", "code"),
+    [
+        ("exit 1", "echo tag:$1", 1),
+        ("exit 130", "echo tag:$1", 130),
+        ("echo best.pt; exit 130", "echo tag:$1", 130),
+        ("echo best.pt", "exit 1", 1),
+    ],
+    ids=["training fails", "training is interrupted", "so is the report", "packing fails"],
+)
+def test_what_fails_ends_it(tmp_path: Path, train: str, pack: str, code: int) -> None:
+    """Its exit code is what failed, nothing is served, and the next time does it again."""
+    found, said = follow(tmp_path, train, pack)
+
+    assert found == code
+    assert "serving" not in said
+    assert not (tmp_path / "saved_models/bento").exists()

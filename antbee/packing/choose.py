@@ -3,7 +3,7 @@
 What is good enough is known to `gate`, how int8 is made to `quantize`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final
@@ -21,7 +21,7 @@ from antbee.packing.samples import (
     describe_difference,
     find_used,
 )
-from antbee.predictor import Floats, load_predictor
+from antbee.predictor import Floats, Predictor, load_predictor
 from antbee.training.data import Split
 
 SERVED: Final = ("int8", "onnx")
@@ -56,7 +56,10 @@ def choose(model: PackedModel, data: Path, runtime: str) -> PackedModel:
         )
     elif change := describe_difference(model, data, used):
         say(f"the pictures in {data} are not those of the run: {change}")
-    rows, calibration, vectors, int8 = _try_int8(model, data, used.get("train"), samples, runtime)
+    float32 = {name: load_predictor(model, name) for name in FLOAT32}
+    rows, calibration, vectors, int8 = _try_int8(
+        model, data, used.get("train"), samples, runtime, float32
+    )
     if reason := int8["reason"]:
         (model.folder / INT8).unlink(missing_ok=True)
         if runtime == "int8":
@@ -65,7 +68,7 @@ def choose(model: PackedModel, data: Path, runtime: str) -> PackedModel:
         say(f"no int8: {reason}")
         vectors.pop("int8", None)
     if not rows:
-        rows, calibration, vectors = _compare(model, FLOAT32, samples)
+        rows, calibration, vectors = _compare(model, float32, samples)
     candidates = tuple(gate.ranked(rows, SERVED)) if runtime == "auto" else ()
     chosen = candidates[0] if candidates else runtime
     say(f"runtime {chosen}" + ("; measured again where it is served" if candidates[1:] else ""))
@@ -90,7 +93,12 @@ def choose(model: PackedModel, data: Path, runtime: str) -> PackedModel:
 
 
 def _try_int8(
-    model: PackedModel, data: Path, train: Split | None, samples: Validation, runtime: str
+    model: PackedModel,
+    data: Path,
+    train: Split | None,
+    samples: Validation,
+    runtime: str,
+    float32: Mapping[str, Predictor],
 ) -> tuple[list[gate.Row], Calibration, dict[str, Floats], dict[str, Any]]:
     """Quantize in one way after another, up to the first that the gate does not refuse.
 
@@ -117,12 +125,13 @@ def _try_int8(
     calibration = Calibration()
     vectors: dict[str, Floats] = {}
     tried: list[dict[str, Any]] = []
+    kept = gate.Kept()
     for quantization in QUANTIZATIONS if arrays else ():
         say(f"int8: {quantization}")
         quantize(model.folder / ONNX, model.folder / INT8, arrays, quantization)
         write_model(model)  # so that the new file is vouched for, as the predictors require
-        packed = read_model(model.folder)
-        rows, calibration, vectors = _compare(packed, (*FLOAT32, "int8"), samples)
+        predictors = {**float32, "int8": load_predictor(read_model(model.folder), "int8")}
+        rows, calibration, vectors = _compare(model, predictors, samples, kept)
         recipe, refusal = str(quantization), gate.refusal(rows[-1])
         tried.append({"recipe": recipe, "objection": refusal, "row": asdict(rows[-1])})
         if refusal is None:
@@ -136,12 +145,14 @@ def _try_int8(
 
 
 def _compare(
-    model: PackedModel, runtimes: Sequence[str], samples: Validation
+    model: PackedModel,
+    predictors: Mapping[str, Predictor],
+    samples: Validation,
+    kept: gate.Kept | None = None,
 ) -> tuple[list[gate.Row], Calibration, dict[str, Floats]]:
     """Put the runtimes to the gate and print its table; an export that differs is refused."""
-    predictors = {runtime: load_predictor(model, runtime) for runtime in runtimes}
     pooled = model.pooled is not None
-    rows, calibration, vectors = gate.compare(predictors, samples, pooled=pooled)
+    rows, calibration, vectors = gate.compare(predictors, samples, pooled=pooled, kept=kept)
     if not rows:
         raise DataError("none of the validation pictures can be read: nothing was packed")
     say(gate.describe(rows, labelled=samples.labelled))

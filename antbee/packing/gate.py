@@ -5,17 +5,20 @@ It runs the serving predictors, on the inputs that the server's own decoding giv
 
 import math
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 import numpy as np
 
+from antbee.ahead import open_pool, work_ahead
 from antbee.artifact import FEATURES, LOGITS, POOLED
 from antbee.calibration import Calibration, calibrate, softmax
 from antbee.command import table
 from antbee.errors import ModelError
+from antbee.machine import cores, free_memory
 from antbee.predictor import Floats, Predictor
 
 REFERENCE: Final = "torch"
@@ -29,6 +32,8 @@ PICTURES_A_CHANGE: Final = 100
 """One label may change for each so many pictures; of fewer pictures, none."""
 MOST_LOST: Final = 1
 """How many pictures of accuracy may be lost."""
+_TICK: Final = 1e-7
+"""Seconds of what took less than the clock can tell."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,7 @@ class Row:
         largest_logit_change: of any logit.
         largest_feature_change: of any number of the last convolution's map.
         exact: whether these, and what was pooled, stay within `TOLERANCE`, `ROUNDING` allowed for.
-        images_per_second: the network alone, one picture at a time, one thread.
+        images_per_second: the network alone, one picture at a time, by one thread's processor time.
     """
 
     runtime: str
@@ -73,20 +78,47 @@ class _Tally:
     seconds: float = 0.0
 
 
+class Kept:
+    """What a comparison leaves for the next one on the same samples, as far as memory allows.
+
+    They need not be decoded again, and a predictor that has answered is not asked again.
+    """
+
+    def __init__(self) -> None:
+        self.samples: list[tuple[Floats, int]] = []
+        self.reference: list[dict[str, Floats]] = []
+        self.answered: dict[str, tuple[Predictor, _Tally]] = {}
+        self._room = free_memory() // 4
+
+    def add(self, array: Floats, label: int, reference: dict[str, Floats]) -> None:
+        """Keep a sample and what `REFERENCE` made of it; of too many nothing is kept."""
+        self._room -= array.nbytes + sum(output.nbytes for output in reference.values())
+        if self._room >= 0:
+            self.samples.append((array, label))
+            self.reference.append(reference)
+        else:
+            self.samples.clear()
+            self.reference.clear()
+
+
 def compare(
     predictors: Mapping[str, Predictor],
     samples: Iterable[tuple[Floats, int]],
     *,
     pooled: bool = False,
+    kept: Kept | None = None,
 ) -> tuple[list[Row], Calibration, dict[str, Floats]]:
     """Run every predictor over every sample and compare it with `REFERENCE`, which is one of them.
 
+    As many samples are answered at once as there are cores, each by one thread.
+
     Args:
         predictors: by runtime.
-        samples: float32 [3, H, W] and the index of the true label, or `NO_LABEL`; used once, one
-            at a time. The runtimes answer each of them in another order, so that none is always
+        samples: float32 [3, H, W] and the index of the true label, or `NO_LABEL`; used once, a few
+            ahead. The runtimes answer each of them in another order, so that none is always
             timed after the same other.
         pooled: whether the networks have the output `POOLED`.
+        kept: of an earlier comparison, if there was one, with these samples.
 
     Returns:
         A row a runtime, none if there is no sample; the calibration, fitted on the logits of
@@ -94,28 +126,37 @@ def compare(
         float32 [N, channels].
     """
     names = (LOGITS, FEATURES, *([POOLED] if pooled else []))
+    again = kept is not None and bool(kept.samples)
     tallies = {runtime: _Tally() for runtime in predictors}
-    order = list(predictors)
+    if again and kept:
+        samples = list(kept.samples)
+        for runtime, (predictor, tally) in kept.answered.items():
+            if predictors.get(runtime) is predictor:
+                tallies[runtime] = tally
+    asked = {name: predictors[name] for name, tally in tallies.items() if not tally.logits}
     labels = []
-    for array, label in samples:
-        labels.append(label)
-        outputs = {}
-        for runtime in order:
-            start = time.perf_counter()
-            found = predictors[runtime].outputs(array[np.newaxis], names)
-            tallies[runtime].seconds += time.perf_counter() - start
-            outputs[runtime] = dict(zip(names, found, strict=True))
-        order.append(order.pop(0))
-        for runtime, tally in tallies.items():
-            tally.logits.append(outputs[runtime][LOGITS][0])
-            if pooled:
-                tally.pooled.append(outputs[runtime][POOLED][0])
-            for name, ours in outputs[runtime].items():
-                theirs = outputs[REFERENCE][name]
-                change = float(np.abs(ours - theirs).max())
-                tally.output_changes[name] = max(tally.output_changes[name], change)
-                # Written so that an output that is no number counts as different.
-                tally.exact &= change <= TOLERANCE + ROUNDING * float(np.abs(theirs).max())
+    with open_pool() as pool:
+        ask = partial(_ask, asked, names)
+        answers = work_ahead(pool, ask, enumerate(samples), 2 * cores())
+        for number, (array, label, outputs, seconds) in enumerate(answers):
+            labels.append(label)
+            expected = kept.reference[number] if again and kept else outputs[REFERENCE]
+            if kept and not again:
+                kept.add(array, label, expected)
+            for runtime, found in outputs.items():
+                tally = tallies[runtime]
+                tally.seconds += seconds[runtime]
+                tally.logits.append(found[LOGITS][0])
+                if pooled:
+                    tally.pooled.append(found[POOLED][0])
+                for name, ours in found.items():
+                    change = float(np.abs(ours - expected[name]).max())
+                    tally.output_changes[name] = max(tally.output_changes[name], change)
+                    # Written so that an output that is no number counts as different.
+                    largest = float(np.abs(expected[name]).max())
+                    tally.exact &= change <= TOLERANCE + ROUNDING * largest
+    if kept:
+        kept.answered = {name: (predictors[name], tally) for name, tally in tallies.items()}
     if not labels:
         return [], Calibration(), {}
 
@@ -127,8 +168,8 @@ def compare(
     rows = []
     for runtime, tally in tallies.items():
         logits = np.stack(tally.logits)
-        served, expected = (softmax(one, calibration.temperature) for one in (logits, reference))
-        differences = np.abs(served - expected)
+        served, right = (softmax(one, calibration.temperature) for one in (logits, reference))
+        differences = np.abs(served - right)
         correct, reference_correct = (
             int((one.argmax(1) == truth).sum()) for one in (logits, reference)
         )
@@ -144,11 +185,29 @@ def compare(
                 largest_logit_change=tally.output_changes[LOGITS],
                 largest_feature_change=tally.output_changes[FEATURES],
                 exact=tally.exact,
-                images_per_second=round(len(logits) / tally.seconds, 1),
+                images_per_second=round(len(logits) / max(tally.seconds, _TICK), 1),
             )
         )
     vectors = {runtime: np.stack(tally.pooled) for runtime, tally in tallies.items() if pooled}
     return rows, calibration, vectors
+
+
+def _ask(
+    predictors: Mapping[str, Predictor],
+    names: Sequence[str],
+    numbered: tuple[int, tuple[Floats, int]],
+) -> tuple[Floats, int, dict[str, dict[str, Floats]], dict[str, float]]:
+    """Let every predictor answer one sample: it, its label, the outputs and the seconds of each."""
+    number, (array, label) = numbered
+    outputs, seconds = {}, {}
+    order = deque(predictors)
+    order.rotate(-number)
+    for runtime in order:
+        start = time.thread_time()
+        found = predictors[runtime].outputs(array[np.newaxis], names)
+        seconds[runtime] = time.thread_time() - start
+        outputs[runtime] = dict(zip(names, found, strict=True))
+    return array, label, outputs, seconds
 
 
 def check_export(row: Row) -> None:

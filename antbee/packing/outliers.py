@@ -6,15 +6,18 @@ from the bank by that. Where the boundary refuses, the scores of each runtime's 
 """
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
+from antbee.ahead import open_pool, work_ahead
 from antbee.artifact import POOLED, PackedModel
 from antbee.command import progress_bar, say
 from antbee.images import IMAGENET
+from antbee.machine import cores
 from antbee.packing.bank import ALIKE, Bank, agreement, probe_pictures, read_bank
 from antbee.packing.samples import Validation, other_arrays, training_arrays
 from antbee.predictor import Floats, Predictor, load_predictor
@@ -146,8 +149,15 @@ def _misfit(model: PackedModel, bank: Bank) -> str | None:
 def _pool(predictor: Predictor, arrays: Iterable[Floats], count: int) -> Floats:
     """Take the vectors of up to `MOST` pictures, of `count` that there may be."""
     found = []
-    with progress_bar("telling others", min(count, MOST)) as bar:
-        for array in islice(arrays, MOST):
-            found.append(predictor.outputs(array[np.newaxis], (POOLED,))[0][0])
+    with progress_bar("telling others", min(count, MOST)) as bar, open_pool() as pool:
+        ask = partial(_ask, predictor)
+        for vector in work_ahead(pool, ask, islice(arrays, MOST), 2 * cores()):
+            found.append(vector)
             bar.update(1)
     return np.stack(found) if found else np.empty((0, 0), np.float32)
+
+
+def _ask(predictor: Predictor, array: Floats) -> Floats:
+    (pooled,) = predictor.outputs(array[np.newaxis], (POOLED,))
+    vector: Floats = pooled[0]
+    return vector

@@ -2,8 +2,6 @@
 
 import contextlib
 import importlib.metadata
-import io
-import logging
 import os
 import shutil
 import sys
@@ -13,15 +11,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import bentoml
-import numpy as np
-import torch
 import yaml
 from bentoml.exceptions import BentoMLException
-from torch import Tensor, nn
-from torchvision.models.feature_extraction import create_feature_extractor
 
 from antbee import artifact
-from antbee.artifact import FEATURES, INPUT, LOGITS, POOLED, PackedModel, read_model, write_model
+from antbee.artifact import PackedModel, read_model, write_model
 from antbee.command import printable, say
 from antbee.errors import ModelError
 from antbee.files import sha256_of
@@ -29,13 +23,12 @@ from antbee.images import Preprocessing
 from antbee.packing.bank import pooled_stage
 from antbee.packing.card import write_card
 from antbee.packing.choose import choose
+from antbee.packing.export import export_head, export_onnx, export_weights
 from antbee.packing.held_out import measure_test
-from antbee.predictor import output_nodes
 from antbee.training.checkpoint import load_checkpoint
-from antbee.training.network import HEAD, restore_model
+from antbee.training.network import restore_model
 
 BENTOFILE: Final = "bentofile.yaml"
-OPSET: Final = 20
 _PRIVATE: Final = ("left_out", "unreadable")
 
 
@@ -60,7 +53,7 @@ def save_bento(checkpoint: Path, data: Path | None, runtime: str, name: str, sou
         bentoml.Tag(name, None)
     except ValueError as error:
         raise ModelError(f"--name {name!r} cannot be stored: {error}") from error
-    # BentoML and its exporters report on stdout, which belongs to the tag.
+    # BentoML reports on stdout, which belongs to the tag.
     with contextlib.redirect_stdout(sys.stderr):
         try:
             with bentoml.models.create(name) as model:
@@ -132,8 +125,8 @@ def pack(path: Path, data: Path | None, runtime: str, folder: Path) -> PackedMod
     Raises:
         CheckpointError: the checkpoint is missing, damaged or not ours.
         DataError: the validation pictures have other labels, or none can be read.
-        ModelError: the export failed or does not agree with PyTorch, or the runtime asked for by
-            name is not good enough.
+        ModelError: the export does not agree with PyTorch, or the runtime asked for by name is not
+            good enough.
     """
     checkpoint = load_checkpoint(path)
     metrics: dict[str, Any] = {}
@@ -177,63 +170,3 @@ def pack(path: Path, data: Path | None, runtime: str, folder: Path) -> PackedMod
     if test := measure_test(packed, data, path):
         write_model(replace(packed, metrics={**packed.metrics, "test": test}))
     return read_model(folder)
-
-
-def export_weights(network: nn.Module, path: Path) -> None:
-    """Write the state dict: the PyTorch artifact, loadable with `weights_only=True`."""
-    state = {
-        name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()
-    }
-    buffer = io.BytesIO()  # torch's own writing turns a full disk into an error of its own
-    torch.save(state, buffer)
-    path.write_bytes(buffer.getbuffer())
-
-
-def export_head(network: nn.Module, path: Path) -> None:
-    """Write the last layer's weights, float32 [classes, channels], in NumPy's own format.
-
-    With the network's features they say which part of a picture speaks for which label.
-    """
-    weights = network.get_parameter(f"{HEAD}.weight")
-    np.save(path, weights.detach().cpu().numpy().astype(np.float32), allow_pickle=False)
-
-
-class _InOrder(nn.Module):
-    """Gives the outputs as a tuple: the exporter may put a dictionary's in an order of its own."""
-
-    def __init__(self, network: nn.Module, pooled: str | None) -> None:
-        super().__init__()
-        self.network = create_feature_extractor(network, output_nodes(pooled))
-
-    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        outputs = self.network(image)
-        found = outputs[LOGITS], outputs[FEATURES]
-        return (*found, outputs[POOLED].mean((2, 3))) if POOLED in outputs else found
-
-
-def export_onnx(network: nn.Module, path: Path, side: int, pooled: str | None = None) -> None:
-    """Write a torchvision ResNet as ONNX: `image` [N, 3, side, side] to `logits` and `features`.
-
-    With a stage `pooled`, there is an output of that name, too: the stage's channel means. All of
-    them are float32; `side` is in pixels.
-
-    Raises:
-        ModelError: torch's exporter failed.
-    """
-    # The exporter reports its progress at this level; a failure is raised.
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    try:
-        torch.onnx.export(
-            _InOrder(network, pooled).eval(),
-            (torch.zeros(2, 3, side, side),),
-            path,
-            input_names=[INPUT],
-            output_names=[LOGITS, FEATURES, *([POOLED] if pooled else [])],
-            dynamic_shapes=({0: torch.export.Dim("N")},),
-            opset_version=OPSET,
-            dynamo=True,
-            external_data=False,
-            verbose=False,
-        )
-    except torch.onnx.errors.OnnxExporterError as error:
-        raise ModelError(f"torch could not export this network to ONNX: {error}") from error

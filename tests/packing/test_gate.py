@@ -1,5 +1,6 @@
 """The accuracy gate."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from antbee.calibration import Calibration, calibrate
 from antbee.errors import ModelError
 from antbee.packing.gate import (
     NO_LABEL,
+    Kept,
     Row,
     check_export,
     compare,
@@ -157,7 +159,7 @@ def test_fastest_that_passes_comes_first(int8: dict[str, Any], expected: list[st
 
 def test_runtimes_take_turns() -> None:
     """No runtime is always the first to see a picture."""
-    first: list[str] = []
+    asked: dict[float, list[str]] = defaultdict(list)
 
     class Noted(Fixed):
         def __init__(self, name: str) -> None:
@@ -165,12 +167,39 @@ def test_runtimes_take_turns() -> None:
             self.name = name
 
         def outputs(self, batch: Floats, names: Sequence[str]) -> list[Floats]:
-            first.append(self.name)
+            asked[float(batch.flat[0])].append(self.name)
             return super().outputs(batch, names)
 
     compare({name: Noted(name) for name in ("torch", "onnx", "int8")}, SAMPLES)
 
-    assert first[::3] == ["torch", "onnx", "int8"]
+    assert [asked[number][0] for number in range(3)] == ["torch", "onnx", "int8"]
+
+
+def test_what_has_answered_is_not_asked_again() -> None:
+    """A second int8 is compared with what is kept; neither samples nor PyTorch are needed again."""
+    kept, samples = Kept(), iter(SAMPLES)
+    torch, onnx = (Fixed((1, 0), (0, 1), (0, 1)) for _ in range(2))
+    first, *_ = compare({"torch": torch, "onnx": onnx, "int8": TORCH}, samples, kept=kept)
+    for predictor in (torch, onnx):
+        predictor.outputs = None  # type: ignore[assignment,method-assign]
+    other = Fixed((0, 1), (0, 1), (0, 1))
+    predictors = {"torch": torch, "onnx": onnx, "int8": other}
+    second, calibration, _ = compare(predictors, samples, kept=kept)
+
+    assert second[:2] == first[:2]
+    assert (second[2].pictures, second[2].changed, second[2].accuracy_change) == (3, 1, -1)
+    assert compare(predictors | {"torch": TORCH, "onnx": TORCH}, SAMPLES)[1] == calibration
+
+
+def test_more_than_memory_holds_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then a second comparison decodes and asks again."""
+    monkeypatch.setattr("antbee.packing.gate.free_memory", lambda: 100)
+    kept = Kept()
+    first, *_ = compare({"torch": TORCH}, SAMPLES, kept=kept)
+    second, *_ = compare({"torch": TORCH}, SAMPLES, kept=kept)
+
+    assert not kept.samples
+    assert first[0].pictures == second[0].pictures == len(SAMPLES)
 
 
 def test_temperature_is_that_of_the_reference() -> None:

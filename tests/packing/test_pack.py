@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from antbee.artifact import HEAD, ONNX, WEIGHTS, PackedModel, read_model, write_model
+from antbee.packing.export import export_onnx, export_weights
 from antbee.packing.gate import compare
-from antbee.packing.pack import export_onnx, export_weights
 from antbee.predictor import load_predictor
 from antbee.training.network import build_model
 

@@ -61,7 +61,7 @@ def test_every_convolution_is_int8(packed_int8: PackedModel) -> None:
     found = operators(packed_int8.folder / INT8)
 
     assert set(found["Conv"]) == {"DequantizeLinear"}
-    assert found["Gemm"] == ["Reshape"]
+    assert found["Gemm"] == ["ReduceMean"]
 
 
 def test_weights_have_seven_bits(packed_int8: PackedModel) -> None:

@@ -24,8 +24,7 @@ from antbee.training.checkpoint import Checkpoint, load_checkpoint
 from antbee.training.data import Pictures
 from antbee.training.device import choose_device
 from antbee.training.folder import BEST, write_file
-from antbee.training.network import restore_model
-from antbee.training.report.measure import Answers, answer
+from antbee.training.report.measure import Answers, answer, load_network
 
 RESULT: Final = "test.json"
 RESULT_BYTES: Final = 10_000_000
@@ -88,7 +87,7 @@ def try_test(folder: Path, pictures: Pictures, device: torch.device | None = Non
         checkpoint = load_checkpoint(folder / BEST)
         own = pictures.respelt(checkpoint.labels)
         device = device or choose_device("auto")
-        network = restore_model(checkpoint).to(device).eval()
+        network = load_network(checkpoint, device)
         preprocessing = Preprocessing.of_size(checkpoint.arguments["size"])
         write_result(folder, checkpoint, answer(network, own.test, device, preprocessing), own)
 

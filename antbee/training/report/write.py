@@ -20,9 +20,8 @@ from antbee.training.checkpoint import Metrics, load_checkpoint
 from antbee.training.data import Pictures
 from antbee.training.device import choose_device
 from antbee.training.folder import BEST, METRICS, write_file
-from antbee.training.network import restore_model
 from antbee.training.report.held_out import read_result, try_again_later, write_result
-from antbee.training.report.measure import answer, explain, shrink
+from antbee.training.report.measure import answer, explain, load_network, shrink
 from antbee.training.report.page import MOST_LABELS, MOST_SUSPECTS, Content, render
 from antbee.training.suspects import SUSPECTS, find_suspects, read_marks, to_csv
 
@@ -82,7 +81,7 @@ def write_report(
     history = read_metrics(folder / METRICS)
 
     device = device or choose_device("auto")
-    network = restore_model(checkpoint).to(device).eval()
+    network = load_network(checkpoint, device)
     preprocessing = Preprocessing.of_size(checkpoint.arguments["size"])
     tested = split == "test"
     marks, suspects = {}, None
