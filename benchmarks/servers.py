@@ -86,15 +86,22 @@ FASTAPI: Final = (
     f"python -m uvicorn fastapi_int8:app {ADDRESS} --workers {{workers}} --loop uvloop "
     "--http httptools --no-access-log --log-level warning"
 )
+CORES: Final = cores()
+RAW: Final = ("/predict", None, "/predict")
+FORM: Final = ("/form", "file", "/form")
+BATCH: Final = ("/readyz", "images", "/predict")
 PEERS: Final = (
     Server("stock", "BentoML, torch, no settings", STOCK),
-    Server("bentoml-int8", "BentoML, our int8", BENTOML, field="images", runtime="onnx"),
-    Server("flask", "Flask, gunicorn, our int8", FLASK, "/predict", runtime="onnx"),
-    Server("fastapi-form", "FastAPI, form, our int8", FASTAPI, "/docs", "file", "/form", "onnx"),
-    Server("fastapi-raw", "FastAPI, our int8", FASTAPI, "/docs", runtime="onnx"),
-    Server("openvino", "FastAPI, OpenVINO, our int8", FASTAPI, "/docs", runtime="openvino"),
-    Server("nncf", "FastAPI, OpenVINO, its int8", FASTAPI, "/docs", runtime="nncf"),
+    Server("bentoml-int8", "BentoML, our int8", BENTOML, *BATCH, "onnx", CORES, 2 * CORES),
+    Server("flask", "Flask, gunicorn, our int8", FLASK, *RAW, "onnx", CORES, 2 * CORES),
+    Server("fastapi-form", "FastAPI, form, our int8", FASTAPI, *FORM, "onnx", CORES + 1, CORES),
+    Server("fastapi-raw", "FastAPI, our int8", FASTAPI, *RAW, "onnx", CORES, CORES),
+    Server("openvino", "FastAPI, OpenVINO, our int8", FASTAPI, *RAW, "openvino", 1, 2 * CORES),
+    Server("nncf", "FastAPI, OpenVINO, its int8", FASTAPI, *RAW, "nncf", 1, CORES),
 )
+"""Processes and threads are what `serving.py --tune` found fastest on two cores; ask it again on
+another machine. OpenVINO has threads of its own, and more processes are in each other's way. A peer
+without a page for it is ready once it says how it wants to be asked, 405."""
 
 
 def on_cores(server: Server, count: int) -> Server:

@@ -9,7 +9,7 @@ and do not tell strangers.
 import io
 import json
 import os
-import threading
+import queue
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -127,14 +127,17 @@ def openvino(network: Path) -> Run:
     else:
         channels = (2, 0, 1)
     compiled = core.compile_model(model, "CPU", {"PERFORMANCE_HINT": "THROUGHPUT"})
-    threads = threading.local()
+    idle: queue.SimpleQueue[Any] = queue.SimpleQueue()  # not one a thread: threads come and go
+    for _ in range(THREADS):
+        idle.put(compiled.create_infer_request())
 
     def run(square: Image.Image) -> NDArray[np.float32]:
-        if not hasattr(threads, "request"):
-            threads.request = compiled.create_infer_request()
         array = np.ascontiguousarray(np.asarray(square).transpose(channels))
-        found = threads.request.infer({0: array[None]}, share_inputs=True)
-        logits: NDArray[np.float32] = found[0]
+        request = idle.get()
+        try:
+            logits: NDArray[np.float32] = request.infer({0: array[None]}, share_inputs=True)[0]
+        finally:
+            idle.put(request)
         return logits
 
     return run

@@ -1,9 +1,11 @@
 """In which order the benchmark of serving measures, and what it leaves out."""
 
 import importlib.util
+from dataclasses import replace
 
 import pytest
 
+from antbee.machine import cores
 from servers import OURS, PEERS, on_cores
 from serving import rotated
 
@@ -24,6 +26,11 @@ def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None
     assert missing == {"openvino": "openvino", "nncf": "openvino"}
 
 
-def test_a_peer_has_a_process_on_the_fewest_cores() -> None:
-    """None would answer otherwise."""
-    assert [on_cores(server, 1).workers for server in PEERS] == [1] * len(PEERS)
+def test_a_peer_has_its_share_of_processes_and_threads() -> None:
+    """One of each at least; none would answer otherwise."""
+    all_cores = replace(PEERS[0], workers=cores(), threads=2 * cores())
+
+    on_one = on_cores(all_cores, 1)
+    assert (on_one.workers, on_one.threads) == (1, 2)
+    assert on_cores(PEERS[0], 1).workers == 1
+    assert on_cores(all_cores, cores()) == all_cores
