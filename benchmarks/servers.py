@@ -87,22 +87,21 @@ FASTAPI: Final = (
     "--http httptools --no-access-log --log-level warning"
 )
 CORES: Final = cores()
-RAW: Final = (FASTAPI, "/docs", None, "/predict")
-FORM: Final = (FASTAPI, "/docs", "file", "/form")
-BATCH: Final = (BENTOML, "/readyz", "images", "/predict")
+RAW: Final = ("/predict", None, "/predict")
+FORM: Final = ("/form", "file", "/form")
+BATCH: Final = ("/readyz", "images", "/predict")
 PEERS: Final = (
     Server("stock", "BentoML, torch, no settings", STOCK),
-    Server("bentoml-int8", "BentoML, our int8", *BATCH, "onnx", CORES, 2 * CORES),
-    Server(
-        "flask", "Flask, gunicorn, our int8", FLASK, "/predict", *RAW[2:], "onnx", CORES, 2 * CORES
-    ),
-    Server("fastapi-form", "FastAPI, form, our int8", *FORM, "onnx", CORES + 1, CORES),
-    Server("fastapi-raw", "FastAPI, our int8", *RAW, "onnx", CORES, CORES),
-    Server("openvino", "FastAPI, OpenVINO, our int8", *RAW, "openvino", 1, 2 * CORES),
-    Server("nncf", "FastAPI, OpenVINO, its int8", *RAW, "nncf", 1, CORES),
+    Server("bentoml-int8", "BentoML, our int8", BENTOML, *BATCH, "onnx", CORES, 2 * CORES),
+    Server("flask", "Flask, gunicorn, our int8", FLASK, *RAW, "onnx", CORES, 2 * CORES),
+    Server("fastapi-form", "FastAPI, form, our int8", FASTAPI, *FORM, "onnx", CORES + 1, CORES),
+    Server("fastapi-raw", "FastAPI, our int8", FASTAPI, *RAW, "onnx", CORES, CORES),
+    Server("openvino", "FastAPI, OpenVINO, our int8", FASTAPI, *RAW, "openvino", 1, 2 * CORES),
+    Server("nncf", "FastAPI, OpenVINO, its int8", FASTAPI, *RAW, "nncf", 1, CORES),
 )
 """Processes and threads are what `serving.py --tune` found fastest on two cores; ask it again on
-another machine. OpenVINO has threads of its own, and more processes are in each other's way."""
+another machine. OpenVINO has threads of its own, and more processes are in each other's way. A peer
+without a page for it is ready once it says how it wants to be asked, 405."""
 
 
 def on_cores(server: Server, count: int) -> Server:
