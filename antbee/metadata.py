@@ -97,6 +97,8 @@ def _split_jpeg(data: bytes) -> tuple[bytes, bytes]:
             kept += data[start:end]
         elif code == _APP1 and body.startswith(_EXIF):
             exif += body[len(_EXIF) :]
+    if len(kept) == rest:  # nothing was left out, and most files need no copy
+        return data, bytes(exif)
     return b"".join((kept, memoryview(data)[rest:])), bytes(exif)
 
 
