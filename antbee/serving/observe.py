@@ -17,6 +17,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -63,6 +64,7 @@ LINE: Final = "%(client)s %(method)s %(path)s %(status)d %(bytes)dB id=%(id)s %(
 SETTLE_SECONDS: Final = 0.5
 """How long requests' lines and counts are kept, at most, to be written together."""
 MOST_NOTED: Final = 1000
+"""How many of them, before they are written at once."""
 _TOLD: Final = ("client", "method", "path", "raw_path")
 """What the log and the metrics have of a request's scope."""
 _ID: Final = b"x-request-id"
@@ -108,7 +110,7 @@ class Metrics:
         )
         self._seconds = Histogram(
             "antbee_request_seconds",
-            "From the headers of a request with a body to the end of its answer",
+            "From the headers of a request with a body to the end of its answer, but for 429",
             ["path"],
             buckets=SECONDS,
             registry=registry,
@@ -312,7 +314,9 @@ class Telemetry:
     ) -> None:
         """Count a request that was answered, and write its line."""
         path = about["path"] if about["path"] in self.paths else OTHER
-        self.metrics.answered(path, status, seconds if path in self.timed else None)
+        # What is one too many waits for other refusals, and its time says nothing of answers.
+        timed = path in self.timed and status != HTTPStatus.TOO_MANY_REQUESTS
+        self.metrics.answered(path, status, seconds if timed else None)
         if path in QUIET or not log.isEnabledFor(logging.INFO):
             return
         client = (about["client"] or ("",))[0]

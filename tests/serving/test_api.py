@@ -222,6 +222,18 @@ def test_busy_server_refuses_many_as_it_refuses_one(packed: PackedModel) -> None
     assert (answer.status_code, answer.headers["retry-after"]) == (429, "1")
 
 
+def test_refusals_are_no_latency(packed: PackedModel) -> None:
+    """How long a refusal waits for others is not among the times that answers take."""
+    server = Server(packed, Settings(threads=1, queue=0))
+    with server.api._pool.ticket():
+        server.post("/predict", content=b"x")
+    server.post("/predict", content=b"x")
+    counted = server.metrics.exposition().decode()
+
+    assert 'antbee_requests_total{path="/predict",status="429"} 1.0' in counted
+    assert 'antbee_request_seconds_count{path="/predict"} 1.0' in counted
+
+
 def test_refusal_that_waits_holds_no_body(
     packed: PackedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
