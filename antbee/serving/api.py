@@ -243,7 +243,8 @@ class Api:
                         lambda check: self.classifier.predict(_decoded(source), check)
                     )
                 finally:
-                    free.put_nowait(ticket)
+                    if not ticket.given_up:  # the others are late, too, if not to the millisecond
+                        free.put_nowait(ticket)
         except RequestError as error:
             self._metrics.rejected(error.code)
             return error

@@ -17,6 +17,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -63,6 +64,9 @@ LINE: Final = "%(client)s %(method)s %(path)s %(status)d %(bytes)dB id=%(id)s %(
 SETTLE_SECONDS: Final = 0.5
 """How long requests' lines and counts are kept, at most, to be written together."""
 MOST_NOTED: Final = 1000
+"""How many of them, before they are written at once."""
+_TOLD: Final = ("client", "method", "path", "raw_path")
+"""What the log and the metrics have of a request's scope."""
 _ID: Final = b"x-request-id"
 SANE_ID: Final = re.compile(rb"[\w.:/+=-]{1,128}")
 REQUEST_ID: Final = "antbee.request_id"
@@ -80,10 +84,11 @@ class Metrics:
 
     What is told of a request is noted, and counted by `settle`, of many requests together: each
     time that the network has run, it has driven all other code out of the processor's caches, and
-    the first request pays for all that it calls.
+    the first request pays for all that it calls. While none is answered, nothing is put off.
 
     Attributes:
         tracer: makes a span of each stage, where traces are exported.
+        unanswered: how many requests are being answered now.
 
     Raises:
         SettingsError: the folder that `PROMETHEUS_MULTIPROC_DIR` names cannot be had.
@@ -96,6 +101,7 @@ class Metrics:
             except OSError as error:
                 raise SettingsError(f"{DIRECTORY}={folder!r}: {error.strerror}") from error
         self.tracer: Tracer | None = None
+        self.unanswered = 0
         self._noted: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
         self._settling = threading.Lock()
         self._registry = registry = CollectorRegistry()
@@ -104,7 +110,7 @@ class Metrics:
         )
         self._seconds = Histogram(
             "antbee_request_seconds",
-            "From the headers of a request with a body to the end of its answer",
+            "From the headers of a request with a body to the end of its answer, but for 429",
             ["path"],
             buckets=SECONDS,
             registry=registry,
@@ -152,7 +158,7 @@ class Metrics:
     def note(self, work: Callable[..., object], *arguments: object) -> None:
         """Leave something that nobody waits for to `settle`; it must not fail."""
         self._noted.append((work, arguments))
-        if len(self._noted) > MOST_NOTED:  # in a program that asks for no answer over HTTP
+        if not self.unanswered or len(self._noted) > MOST_NOTED:
             self.settle()
 
     def settle(self) -> None:
@@ -261,7 +267,6 @@ class Telemetry:
     timed: Collection[str] = ()
 
     def __post_init__(self) -> None:
-        self._unanswered = 0
         self._timer: asyncio.TimerHandle | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -270,7 +275,7 @@ class Telemetry:
             await self.app(scope, receive, send)
             return
         began = time.perf_counter()
-        self._unanswered += 1
+        self.metrics.unanswered += 1
         sent = (value for name, value in scope["headers"] if name == _ID)
         # To tell requests apart, not to keep anything secret: the system need not be asked.
         request_id = next(filter(SANE_ID.fullmatch, sent), b"%016x" % random.getrandbits(64))
@@ -292,19 +297,12 @@ class Telemetry:
         try:
             await self.app(scope, receive, send_with_id)
         finally:
-            self.metrics.note(
-                self._tell,
-                scope,
-                request_id,
-                status,
-                size,
-                time.perf_counter() - began,
-                time.time(),
-            )
-            self._unanswered -= 1
-            if not self._unanswered:
-                self.metrics.settle()
-            elif self._timer is None:
+            self.metrics.unanswered -= 1
+            # With its headers, a thousand that wait to be told of could take 64 MB.
+            about = {name: scope.get(name) for name in _TOLD}
+            took, now = time.perf_counter() - began, time.time()
+            self.metrics.note(self._tell, about, request_id, status, size, took, now)
+            if self.metrics.unanswered and self._timer is None:
                 self._timer = asyncio.get_running_loop().call_later(SETTLE_SECONDS, self._settle)
 
     def _settle(self) -> None:
@@ -312,19 +310,21 @@ class Telemetry:
         self.metrics.settle()
 
     def _tell(
-        self, scope: Scope, request_id: bytes, status: int, size: int, seconds: float, ended: float
+        self, about: Scope, request_id: bytes, status: int, size: int, seconds: float, ended: float
     ) -> None:
         """Count a request that was answered, and write its line."""
-        path = scope["path"] if scope["path"] in self.paths else OTHER
-        self.metrics.answered(path, status, seconds if path in self.timed else None)
+        path = about["path"] if about["path"] in self.paths else OTHER
+        # What is one too many waits for other refusals, and its time says nothing of answers.
+        timed = path in self.timed and status != HTTPStatus.TOO_MANY_REQUESTS
+        self.metrics.answered(path, status, seconds if timed else None)
         if path in QUIET or not log.isEnabledFor(logging.INFO):
             return
-        client = (scope["client"] or ("",))[0]
+        client = (about["client"] or ("",))[0]
         fields = {
             "client": client if _ADDRESS.fullmatch(client) else "-",
-            "method": scope["method"],
+            "method": about["method"],
             # As it came: still percent-encoded, so that no address can forge a line.
-            "path": scope.get("raw_path", b"-").decode("latin-1"),
+            "path": (about["raw_path"] or b"-").decode("latin-1"),
             "status": status,
             "bytes": size,
             "id": request_id.decode(),

@@ -7,7 +7,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from contextvars import copy_context
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Final, TypeVar
 
 from antbee.errors import RequestError
@@ -47,39 +46,50 @@ class Ticket:
 
     async def run(self, work: Callable[[Check], Result]) -> Result:
         """Run `work` on one of the threads; cancelling this gives the ticket up."""
-        self.result = result = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        self.result = result = loop.create_future()
         # A trace goes on in the thread.
         begin = copy_context().run
-        self.running = self.threads.submit(begin, self._begin, work, result, time.perf_counter())
+        self.running = self.threads.submit(begin, self._begin, work, loop, time.perf_counter())
         try:
             return await result  # type: ignore[no-any-return]  # that of `work`
         except asyncio.CancelledError:
             self.give_up()
             raise
+        finally:
+            # What is raised has this frame, and what called it the picture's bytes: an error that
+            # refers to itself keeps them until Python looks for such, and that may be late.
+            self.result = None
+            del result
 
     def _begin(
-        self, work: Callable[[Check], Result], result: asyncio.Future[Result], submitted: float
+        self, work: Callable[[Check], object], loop: asyncio.AbstractEventLoop, submitted: float
     ) -> None:
         """Do the work on a thread, and hand over what comes of it at the loop's next turn.
 
         asyncio's own way from a thread's future to a loop's takes three times as long.
         """
-        self.waited(time.perf_counter() - submitted)
-        settle: Callable[[], None]
+        value, raised = None, None
         try:
-            settle = partial(result.set_result, work(self.check))
+            self.waited(time.perf_counter() - submitted)
+            value = work(self.check)
         except BaseException as error:  # noqa: BLE001 - raised where the result is waited for
-            settle = partial(result.set_exception, error)
+            raised = error
         with suppress(RuntimeError):  # the loop is closed
-            result.get_loop().call_soon_threadsafe(self._end, settle)
+            loop.call_soon_threadsafe(self._end, value, raised)
+        del raised  # which has this frame
 
-    def _end(self, settle: Callable[[], None]) -> None:
+    def _end(self, value: object, raised: BaseException | None) -> None:
         """Be done with a piece of work, on the loop."""
-        if self.result is not None and not self.result.done():  # somebody waits for it still
-            settle()
         self.running = None
         if self.given_up:
             self.left()
+        if self.result is None or self.result.done():  # nobody waits for it any more
+            return
+        if raised is None:
+            self.result.set_result(value)
+        else:
+            self.result.set_exception(raised)
 
     def give_up(self) -> None:
         """Stop work that waits for a thread, and let running work end at its next `check`."""

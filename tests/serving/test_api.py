@@ -1,6 +1,7 @@
 """`/predict` and `/v1/predict`, answered in this process."""
 
 import asyncio
+import itertools
 import json
 import threading
 import time
@@ -195,6 +196,23 @@ def test_late_pictures_fail_alone(
     assert server.counted('antbee_rejections_total{code="timeout"}') == 3
 
 
+def test_pictures_need_not_be_late_at_once(
+    packed: PackedModel,
+    slow: Callable[[Server, float], Slow],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of one that is late, the next, which an event loop ends a little later, learns nothing."""
+    server = Server(packed, Settings(threads=2, queue=4, timeout=0.2))
+    slow(server, 0.35)
+    in_time, later = server.api._in_time, itertools.count()
+    monkeypatch.setattr(server.api, "_in_time", lambda end: in_time(end + 0.1 * next(later)))
+    answer = server.post("/v1/predict", json=images(*[coded(b"x")] * 5))
+
+    assert answer.status_code == 200
+    assert errors(answer)[0] == "timeout"
+    assert errors(answer)[-1] == "timeout"
+
+
 def test_busy_server_refuses_many_as_it_refuses_one(packed: PackedModel) -> None:
     """Without a free ticket the whole request gets 429."""
     server = Server(packed, Settings(threads=1, queue=0))
@@ -202,6 +220,18 @@ def test_busy_server_refuses_many_as_it_refuses_one(packed: PackedModel) -> None
         answer = server.post("/v1/predict", json=images(coded(b"x")))
 
     assert (answer.status_code, answer.headers["retry-after"]) == (429, "1")
+
+
+def test_refusals_are_no_latency(packed: PackedModel) -> None:
+    """How long a refusal waits for others is not among the times that answers take."""
+    server = Server(packed, Settings(threads=1, queue=0))
+    with server.api._pool.ticket():
+        server.post("/predict", content=b"x")
+    server.post("/predict", content=b"x")
+    counted = server.metrics.exposition().decode()
+
+    assert 'antbee_requests_total{path="/predict",status="429"} 1.0' in counted
+    assert 'antbee_request_seconds_count{path="/predict"} 1.0' in counted
 
 
 def test_refusal_that_waits_holds_no_body(

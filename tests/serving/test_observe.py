@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import re
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,10 @@ from antbee.errors import SettingsError
 from antbee.predictor import Prediction
 from antbee.serving.observe import DIRECTORY, Metrics, Processes, Telemetry
 from tests.conftest import REPOSITORY
+
+
+class Headers(list[tuple[bytes, bytes]]):
+    """Headers of which can be told whether they are in memory."""
 
 
 def test_predictions_and_rejections() -> None:
@@ -108,6 +113,47 @@ def test_only_an_address_is_logged_as_the_client(
         asyncio.run(Telemetry(Response(), Metrics(), ())(scope, pass_by, pass_by))
 
     assert caplog.messages[0].startswith(f"{logged} GET ")
+
+
+def test_nothing_is_put_off_while_nobody_waits() -> None:
+    """A service that others call past our HTTP counts at once, where other processes read it."""
+    metrics = Metrics()
+    done: list[int] = []
+    metrics.note(done.append, 1)
+
+    assert done == [1]
+
+
+def test_what_is_put_off_keeps_no_request() -> None:
+    """Lines and counts wait while another request is answered; what clients have sent does not."""
+    metrics = Metrics()
+    done: list[int] = []
+    held: list[weakref.ref[Headers]] = []
+
+    async def receive() -> Any:  # noqa: ANN401 - ASGI's
+        pass
+
+    async def send(_: Any) -> None:  # noqa: ANN401 - ASGI's
+        pass
+
+    async def answer(path: str) -> None:
+        headers = Headers([(b"x-padding", bytes(60_000))])
+        held.append(weakref.ref(headers))
+        scope: Any = {"type": "http", "client": None, "method": "GET", "path": path}
+        await telemetry({**scope, "headers": headers}, receive, send)
+
+    async def app(scope: Any, *_: Any) -> None:  # noqa: ANN401 - ASGI's
+        if scope["path"] == "/slow":
+            await answer("/quick")
+            metrics.note(done.append, 1)
+            assert held[1]() is None
+            assert done == []
+
+    telemetry = Telemetry(app, metrics, ())
+    asyncio.run(answer("/slow"))
+
+    assert done == [1]
+    assert 'antbee_requests_total{path="other",status="500"} 2.0' in metrics.exposition().decode()
 
 
 def test_documents_ask_for_what_is_counted() -> None:

@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import gc
 import threading
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -177,6 +179,46 @@ def test_waiting_is_told() -> None:
 
     assert len(waits) == 1
     assert 0 <= waits[0] < 60
+
+
+def test_error_in_telling_is_the_works() -> None:
+    """Where the waiting cannot be told, whoever waits learns it, and the ticket is free again."""
+
+    def waited(_: float) -> None:
+        raise ZeroDivisionError
+
+    async def twice(pool: Pool) -> None:
+        for _ in range(2):
+            with pytest.raises(ZeroDivisionError), pool.ticket() as ticket:
+                async with asyncio.timeout(2):
+                    await ticket.run(lambda _: None)
+
+    asyncio.run(twice(Pool(1, 0, waited)))
+
+
+def test_refused_picture_is_let_go() -> None:
+    """What work that failed had in its hands is freed at once, not when Python looks for cycles."""
+    held: list[weakref.ref[set[int]]] = []
+
+    async def fail(pool: Pool) -> None:
+        picture = {1}
+        held.append(weakref.ref(picture))
+        with pytest.raises(ZeroDivisionError), pool.ticket() as ticket:
+            await ticket.run(lambda _: len(picture) // 0)
+
+    async def several() -> None:
+        pool = Pool(1, 0)
+        for _ in range(3):
+            await fail(pool)
+        await asyncio.sleep(0.05)  # the thread is done with the last
+
+    gc.collect()
+    gc.disable()
+    try:
+        asyncio.run(several())
+        assert [one() for one in held] == [None] * 3
+    finally:
+        gc.enable()
 
 
 def test_limit_is_for_all_together() -> None:
