@@ -151,6 +151,11 @@ class Worker(gasgi.ASGIWorker):  # type: ignore[misc]  # gunicorn ships no types
 
     def notify(self) -> None:
         """Tell the master that it lives, once it serves."""
+        if not self.served:
+            # The event loop has just cut it to 100: of more clients that connect at once, some wait
+            # for a second, and some are never answered.
+            for listener in self.sockets:
+                listener.sock.listen(self.cfg.backlog)
         self._served[0] = 1
         super().notify()
 

@@ -183,6 +183,18 @@ def test_connections_that_come_at_once_give_way(start: Callable[..., Gunicorn]) 
     assert b" 200 OK" in answer(stalls)
 
 
+def test_many_may_connect_at_once(start: Callable[..., Gunicorn]) -> None:
+    """While the event loop does something else, the system takes in as many as gunicorn says."""
+    server = start()
+    answer(server.connect(request()))
+    (worker,) = psutil.Process(server.process.pid).children()
+    worker.suspend()
+    waiting = [server.connect(request()) for _ in range(200)]
+    worker.resume()
+
+    assert all(b" 200 OK" in answer(one) for one in waiting)
+
+
 def test_busy_connections_do_not_give_way(start: Callable[..., Gunicorn]) -> None:
     """Where all are busy, the new connection is ended."""
     server = start("--worker-connections", "2", "--keep-alive", "30")
