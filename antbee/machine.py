@@ -136,13 +136,23 @@ def workers_that_fit(megabytes: int, cores: int) -> int:
     return max(1, min(cores, (megabytes - MASTER_MB) // (WORKER_MB + ROOM_MB)))
 
 
+def threads_of_worker(workers: int, cores: int) -> int:
+    """How many pictures a worker works on at once: twice its share of the cores, if it has a share.
+
+    Connections go to whichever worker is first to take them, and of two workers one may have them
+    all: with its share alone, it would leave the other's cores idle. Where they are even, twice as
+    many threads answer as many pictures.
+    """
+    return cores if workers == 1 else min(cores, 2 * max(1, cores // workers))
+
+
 def limits_of_worker(megabytes: int, workers: int, cores: int, size: int = 0) -> dict[str, str]:
     """The server's settings for each worker's share of the memory and the cores, by variable.
 
     `size` is that of the network's input, in pixels; 0 where it is not known.
     """
     room = max(ROOM_MB, (megabytes - MASTER_MB) // workers - WORKER_MB)
-    threads = max(1, min(cores // workers, room // THREAD_MB))
+    threads = max(1, min(threads_of_worker(workers, cores), room // THREAD_MB))
     uploads = min(UPLOADS_MB, room // 6)
     small = SMALL_MB + math.ceil(NETWORK_MB * max(0.0, (size / NETWORK_SIDE) ** 2 - 1))
     return {

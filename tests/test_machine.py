@@ -194,4 +194,4 @@ def test_limits_fit_the_memory(megabytes: int, cores: int, size: int, more: int)
     needed = workers * (WORKER_MB + settings.uploads_mb + large + small)
     assert needed + MASTER_MB <= megabytes
     assert settings.max_megapixels >= 12.2  # 4032 by 3024, as telephones take them
-    assert settings.threads * workers <= max(cores, workers)
+    assert settings.threads * workers <= 2 * max(cores, workers)

@@ -14,7 +14,7 @@ from pydantic.dataclasses import dataclass
 
 from antbee.errors import SettingsError
 from antbee.images import MAX_MEGAPIXELS
-from antbee.machine import UPLOADS_MB, cores
+from antbee.machine import UPLOADS_MB, cores, threads_of_worker
 from antbee.predictor import RUNTIMES
 from antbee.typicality import UNKNOWN_BELOW
 
@@ -62,8 +62,8 @@ class Settings:
     Attributes:
         max_body_mb: the largest request body, in megabytes of 1,000,000 bytes.
         max_megapixels: the largest picture, width times height.
-        threads: how many pictures a process decodes and infers at once; by default the workers
-            share the cores.
+        threads: how many pictures a process decodes and infers at once; by default as many as
+            there are cores, or with several workers twice its share of them.
         queue: how many more pictures wait in a process, before the next one gets 429.
         timeout: the longest that one request may take, in seconds, its upload included.
         runtime: what runs the network; `auto` is the fastest of what packing allowed.
@@ -146,6 +146,8 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         value = f"={given[setting]!r}" if fields[setting].repr else ""
         wanted = fields[setting].description
         raise SettingsError(f"{variable}{value}: it must be {wanted}") from error
-    threads = settings.threads if "threads" in given else max(1, cores() // settings.workers)
+    threads = settings.threads
+    if "threads" not in given:
+        threads = threads_of_worker(settings.workers, cores())
     queue = settings.queue if "queue" in given else QUEUE_PER_THREAD * threads
     return replace(settings, threads=threads, queue=queue)

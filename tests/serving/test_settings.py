@@ -148,10 +148,12 @@ def test_names_that_a_platform_sets_are_passed_over() -> None:
     assert Settings() == read_settings(environment)
 
 
-def test_workers_share_the_cores() -> None:
-    """Several processes get a share of the cores each, one at least, and a queue to match."""
-    many = read_settings({"WEB_CONCURRENCY": str(cores())})
+def test_workers_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several processes get twice a share of the cores each, and a queue to match."""
+    monkeypatch.setattr("antbee.serving.settings.cores", lambda: 8)
+    many, few = (read_settings({"WEB_CONCURRENCY": count}) for count in ("8", "2"))
     told = read_settings({"WEB_CONCURRENCY": "1000", "ANTBEE_THREADS": "3"})
 
-    assert (many.workers, many.threads, many.queue) == (cores(), 1, 32)
+    assert (many.workers, many.threads, many.queue) == (8, 2, 64)
+    assert (few.threads, few.queue) == (8, 256)
     assert (told.threads, told.queue) == (3, 96)
