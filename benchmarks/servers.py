@@ -69,8 +69,7 @@ class Running:
 
 ADDRESS: Final = "--host 127.0.0.1 --port {port}"
 GUNICORN: Final = (
-    "env PORT={port} GUNICORN_CMD_ARGS=--bind=127.0.0.1:{port} WEB_CONCURRENCY={workers} "
-    "sh heroku/serve-gunicorn {tag}"
+    "env PORT={port} GUNICORN_CMD_ARGS=--bind=127.0.0.1:{port} sh heroku/serve-gunicorn {tag}"
 )
 OURS: Final = (
     Server("bentoml", "antbee, bentoml serve", f"python -m bentoml serve {{tag}} {ADDRESS}"),
