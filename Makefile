@@ -62,20 +62,12 @@ lock: .venv/dev.installed
 	@PYTHON="$(PYTHON)" sh scripts/install.sh $*
 	@touch $@
 
-# What benchmarks/training.py compares train.py with, apart from .venv.
-.PHONY: trainers
-trainers: .venv-trainers/installed
-.venv-trainers/installed: pyproject.toml requirements.txt
-	@$(PYTHON) -m venv .venv-trainers
-	@.venv-trainers/bin/python -m pip install --quiet --disable-pip-version-check \
-	    --constraint requirements.txt --editable ".[trainers]"
-	@touch $@
-
-# What the tests of antbee.batch on Ray need, apart from .venv.
-.PHONY: ray
-ray: .venv-ray/installed
-.venv-ray/installed: pyproject.toml requirements.txt
-	@$(PYTHON) -m venv .venv-ray
-	@.venv-ray/bin/python -m pip install --quiet --disable-pip-version-check \
-	    --constraint requirements.txt --editable ".[ray]"
+# Apart from .venv: what the tests of antbee.batch on Ray need, and what benchmarks/training.py compares
+# train.py with.
+.PHONY: ray trainers
+ray trainers: %: .venv-%/installed
+.venv-ray/installed .venv-trainers/installed: .venv-%/installed: pyproject.toml requirements.txt
+	@$(PYTHON) -m venv .venv-$*
+	@.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check \
+	    --constraint requirements.txt --editable ".[$*]"
 	@touch $@
