@@ -14,7 +14,8 @@ from antbee.command import progress_bar, say
 from antbee.files import sha256_of
 from antbee.packing.samples import decoded
 from antbee.predictor import load_predictor
-from antbee.training.data import describe_test, find_test, hash_files
+from antbee.training.data import find_test, hash_files
+from antbee.training.provenance import describe_test
 from antbee.training.report.held_out import read_result
 
 

@@ -22,8 +22,6 @@ from antbee.training.data import (
     OTHERS,
     Picture,
     Split,
-    describe_change,
-    describe_origin,
     find_pictures,
     find_splits,
     find_val,
@@ -32,6 +30,7 @@ from antbee.training.data import (
     reach_folder,
     refuse_empty,
 )
+from antbee.training.provenance import describe_change, describe_origin
 
 NOISE_ARRAYS: Final = 8
 SEED: Final = 0

@@ -22,18 +22,15 @@ from antbee.training.data import (
     Picture,
     Pictures,
     Split,
-    describe_origin,
-    describe_test,
     divide,
     find_files,
     find_roots,
     find_test,
-    group,
-    list_names,
     name_in,
     read_files,
     refuse_empty,
 )
+from antbee.training.provenance import describe_origin, describe_test, group, list_names
 
 RATIO: Final = 4
 """From the largest label's training pictures to another's; above it the labels are unbalanced. Of
@@ -131,8 +128,8 @@ def check_test(
         known: names, by SHA-256, of what is trained and validated on.
 
     Returns:
-        What can be read, its `antbee.training.data.describe_test`, and what was seen of each file;
-        nothing if there is nothing.
+        What can be read, its `describe_test`, and what was seen of each file; nothing if there is
+        nothing.
     """
     found = find_test(folder, labels)
     if found is None:
@@ -166,7 +163,7 @@ def examine(path: Path) -> Examined:
 
 
 def describe_group(one: Mapping[str, Any]) -> str:
-    """Say in a line what is left out for the same reason; see `antbee.training.data.group`."""
+    """Say in a line what is left out for the same reason; see `group`."""
     count, names, reason = one["count"], list_names(one), one["reason"]
     if count == 1:
         return f"left out {names}: {reason}"

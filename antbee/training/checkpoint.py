@@ -20,7 +20,7 @@ from torch.serialization import safe_globals
 
 from antbee.errors import CheckpointError
 from antbee.files import recorded_sums, sha256_of, write_with_checksum
-from antbee.training.data import group
+from antbee.training.provenance import group
 
 FORMAT: Final = "antbee checkpoint"
 VERSION: Final = 1

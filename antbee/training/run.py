@@ -34,7 +34,7 @@ from antbee.training.checkpoint import (
     serialize,
     write_checkpoint,
 )
-from antbee.training.data import Picture, Pictures, describe_change
+from antbee.training.data import Picture, Pictures
 from antbee.training.device import choose_precision
 from antbee.training.distributed import SINGLE, ProcessGroup
 from antbee.training.features import Features, count_views
@@ -49,6 +49,7 @@ from antbee.training.folder import (
 )
 from antbee.training.learner import Hyperparameters, Learner, weigh_alike
 from antbee.training.network import build_model, choose_stage, load_weights
+from antbee.training.provenance import describe_change
 from antbee.training.tensorboard import add_epoch, open_curves
 from antbee.training.terminal import Stop
 

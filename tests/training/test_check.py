@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from antbee.training.check import check_pictures, list_warnings
-from antbee.training.data import describe_change
+from antbee.training.provenance import describe_change
 from tests.conftest import REPOSITORY, encode, noise
 from tests.training.folders import fill
 from train import main

@@ -10,14 +10,8 @@ import pytest
 
 from antbee.errors import DataError
 from antbee.training.check import check_pictures
-from antbee.training.data import (
-    Pictures,
-    choose_val,
-    describe_change,
-    find_pictures,
-    find_splits,
-    hash_files,
-)
+from antbee.training.data import Pictures, choose_val, find_pictures, find_splits, hash_files
+from antbee.training.provenance import describe_change
 from tests.training.conftest import draw_picture, make_data
 from tests.training.folders import fill
 
@@ -254,32 +248,6 @@ def test_a_label_whose_pictures_are_all_unreadable_is_named(own: Path) -> None:
         check_pictures(own)
 
 
-def test_the_same_pictures_elsewhere_are_no_change(own: Path, tmp_path: Path) -> None:
-    """A data set that was only moved has not changed."""
-    before = check_pictures(own).provenance
-
-    now = check_pictures(own.rename(tmp_path / "elsewhere")).provenance
-
-    assert describe_change(before, now) is None
-    assert (before["sha256"], now["folder"]) == (now["sha256"], "elsewhere")
-
-
-def test_a_change_is_described_by_folder(own: Path) -> None:
-    """A removed, an altered and a renamed picture are each found, and their folder named."""
-    before = check_pictures(own).provenance
-    (own / "train/circle/0.jpg").unlink()
-    shutil.copy(own / "train/square/0.jpg", own / "train/square/1.jpg")
-    (own / "val/square/0.jpg").rename(own / "val/square/x.jpg")
-
-    now = check_pictures(own).provenance
-
-    assert describe_change(before, now) == (
-        "train/circle (6 pictures then, 5 now), train/square (other names or contents), "
-        "val/square (other names or contents)"
-    )
-    assert before["sha256"] != now["sha256"]
-
-
 def names(pictures: Pictures, folder: Path) -> tuple[list[str], list[str]]:
     """Return the names of the pictures to train on, and of those to validate on."""
     sides = (pictures.train, pictures.val)
@@ -485,16 +453,3 @@ def test_a_label_without_readable_pictures_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(DataError, match="bee holds no picture that can be read"):
         check_pictures(tmp_path, 0.5)
-
-
-def test_a_change_of_divided_pictures_is_described(tmp_path: Path) -> None:
-    """A picture less is noticed on the side that it was on."""
-    fill(tmp_path, {"ant": 10, "bee": 10})
-    pictures = check_pictures(tmp_path, 0.2)
-    pictures.val[0].path.unlink()
-
-    change = describe_change(pictures.provenance, check_pictures(tmp_path, 0.2).provenance)
-
-    assert change is not None
-    assert "val/ant" in change
-    assert "bee" not in change

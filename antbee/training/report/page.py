@@ -32,7 +32,7 @@ from antbee.accuracy import (
 from antbee.calibration import BINS, FOLDS, error_by_chance
 from antbee.command import printable
 from antbee.training.checkpoint import Checkpoint, Metrics
-from antbee.training.data import list_names
+from antbee.training.provenance import list_names
 from antbee.training.report.measure import Answers, Illustration
 from antbee.training.suspects import Suspects
 
