@@ -56,6 +56,8 @@ T = TypeVar("T")
 EXTRAS: Final = (BOUND, "overload", "many", "parts", "scaling")
 WARM_UP: Final = 64  # requests that do not count: each worker process gets its share
 COMPARED: Final = 20  # pictures whose labels are compared between the servers
+PATIENCE: Final = 30  # seconds that a server may take for one of these
+TRIES: Final = 3  # times that a server may hang in a round: OpenVINO's does now and then
 PHOTO_MEGAPIXELS: Final = 12
 SIZES: Final = (0.2, 1, 3, 12, 24)
 OVERLOAD: Final = 4  # times the requests that ours holds
@@ -117,8 +119,16 @@ class Bench:
         return loads
 
     def round(self, server: Server) -> dict[str, Any]:
+        """Measure a server, and how often it had to be started anew because it hung."""
+        for hung in range(TRIES):
+            with contextlib.suppress(httpx.TimeoutException):
+                return self.measure(server) | {"hung": hung}
+            say(f"{server.name} gave no answer within {PATIENCE} s")
+        raise SystemExit(f"error: {server.name} hung {TRIES} times: leave it out with --only")
+
+    def measure(self, server: Server) -> dict[str, Any]:
         """Start a server and measure everything of it, and which labels it gives."""
-        with self.warm(server) as up, httpx.Client(timeout=30) as client:
+        with self.warm(server) as up, httpx.Client(timeout=PATIENCE) as client:
             found: dict[str, Any] = {"ready_s": up.ready_s, "labels": []}
             for path in self.mixed[:COMPARED]:
                 field, data = server.field, path.read_bytes()

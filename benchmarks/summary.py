@@ -29,6 +29,7 @@ MIXED: Final = {
     "CPU ms": "8.server.median",
     "load's": "8.load.median",
     "other labels": "labels_differing",
+    "hung": "hung",
     "12 MP photo at 8": "photo.pictures_per_second.median",
     "memory MB": "memory_mb.median",
     "ready s": "ready_s.median",
@@ -95,6 +96,7 @@ def medians(rounds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
     for key in {"memory_mb", "ready_s"} & rounds[0].keys():
         found[key] = spread(one[key] for one in rounds)
+    found["hung"] = sum(one.get("hung", 0) for one in rounds)
     found["lost"] = sum(one[load].get("lost", 0) for one in rounds for load in LOADS if load in one)
     return found
 

@@ -3,11 +3,12 @@
 import importlib.util
 from dataclasses import replace
 
+import httpx
 import pytest
 
 from antbee.machine import cores
 from servers import OURS, PEERS, on_cores
-from serving import rotated
+from serving import Bench, rotated
 
 
 def test_every_server_is_first_once() -> None:
@@ -34,3 +35,25 @@ def test_a_peer_has_its_share_of_processes_and_threads() -> None:
     assert (on_one.workers, on_one.threads) == (1, 2)
     assert on_cores(PEERS[0], 1).workers == 1
     assert on_cores(all_cores, cores()) == all_cores
+
+
+def test_a_server_that_hangs_is_started_anew(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What was measured until then is not lost with it; it is told, and has an end."""
+    bench, waits = Bench.__new__(Bench), 1
+
+    def measure(_: object) -> dict[str, float]:
+        nonlocal waits
+        waits -= 1
+        if waits >= 0:
+            raise httpx.ReadTimeout("no answer")
+        return {"ready_s": 1.0}
+
+    monkeypatch.setattr(bench, "measure", measure)
+    assert bench.round(PEERS[0]) == {"ready_s": 1.0, "hung": 1}
+    assert PEERS[0].name in capsys.readouterr().err
+
+    waits = 3
+    with pytest.raises(SystemExit, match="hung 3 times"):
+        bench.round(PEERS[0])
