@@ -391,7 +391,7 @@ def test_a_folder_that_cannot_be_written_to_is_one_line(
 
     assert main(["-c", str(copied / "last.pt")]) == 1
 
-    assert_one_line(capsys.readouterr().err, "metrics.jsonl could not be written (Is a directory)")
+    assert_one_line(capsys.readouterr().err, "metrics.jsonl could not be written: Is a directory")
 
 
 def test_better_is_more_right_or_as_many_with_less_loss() -> None:
