@@ -114,7 +114,7 @@ def wants_bento(choice: str) -> bool:
     """Decide whether to pack; `ask` asks on a terminal, and elsewhere means no."""
     if choice != "ask":
         return choice == "yes"
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):  # it may be closed
         return False
     print("Save it to a bento? [y/N] ", end="", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip().lower() in {"y", "yes"}
@@ -128,7 +128,17 @@ def pack(checkpoint: Path, data: str) -> None:
     """
     script = Path(__file__).with_name("save_to_bento.py")
     command = [sys.executable, str(script), str(checkpoint), "--data", data]
-    code = subprocess.run(command, stdout=sys.stderr, check=False).returncode  # noqa: S603 - ours
+    # Ctrl-C reaches it through here alone, and once: a second signal would end it before it has
+    # tidied up, and so would `subprocess.run`.
+    with subprocess.Popen(  # noqa: S603 - ours
+        command, stdout=sys.stderr, start_new_session=True
+    ) as packing:
+        try:
+            code = packing.wait()
+        except KeyboardInterrupt:
+            packing.terminate()
+            packing.wait()
+            raise
     if code == INTERRUPTED:
         raise KeyboardInterrupt
     if code != DONE:

@@ -147,7 +147,11 @@ def identity(path: Path) -> object:
 
 
 def remove_temporaries(*paths: Path) -> None:
-    """Delete what an earlier process, killed while it wrote these files, left beside them."""
+    """Delete what an earlier process, killed while it wrote these files, left beside them.
+
+    What cannot be deleted stays: whoever writes there next meets the reason, and can say it.
+    """
     for path in paths:
         for name in (path.name, path.name + CHECKSUM):
-            path.with_name(name + TEMPORARY).unlink(missing_ok=True)
+            with suppress(OSError):
+                path.with_name(name + TEMPORARY).unlink()

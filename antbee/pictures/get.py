@@ -274,6 +274,11 @@ def unpack(
                 fault = f"{str(place)!r}, or a part of that, is both a file and a folder in it"
             raise DataError(f"{fault}: rename one") from error
         except _FAULTS as error:
+            if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+                raise DataError(
+                    f"its member {member.filename!r} has a longer name than this disk takes: "
+                    "rename it"
+                ) from error
             # The disk's own faults; of a damaged zip come only these, and bz2's without a number.
             if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
                 raise

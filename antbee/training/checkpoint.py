@@ -178,15 +178,15 @@ def from_state(state: dict[str, Any]) -> Checkpoint:
     """
     state = _LATER | state
     fields = {field.name: state[field.name] for field in dataclasses.fields(Checkpoint)}
+    for name, kind in _KINDS.items():
+        if not isinstance(fields[name], kind):
+            raise TypeError(f"{name} is not a {kind.__name__}")
     fields["arguments"] = _LATER_ARGUMENTS | state["arguments"]
     if isinstance(left_out := state["data"].get("left_out"), dict):  # an earlier release's, by name
         fields["data"] = state["data"] | {"unreadable": list(left_out), "left_out": group(left_out)}
     fields["position"] = Position(**state["position"])
     fields["best"] = Metrics(**state["best"]) if state["best"] is not None else None
     fields["history"] = [Metrics(**metrics) for metrics in state["history"]]
-    for name, kind in _KINDS.items():
-        if not isinstance(fields[name], kind):
-            raise TypeError(f"{name} is not a {kind.__name__}")
     if not all(isinstance(label, str) for label in fields["labels"]):
         raise TypeError("a label is not text")
     if not all(isinstance(tensor, Tensor) for tensor in fields["model"].values()):

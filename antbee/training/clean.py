@@ -16,6 +16,7 @@ import os
 import shlex
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -73,17 +74,7 @@ def clean(folder: Path, data: Path | None, aside: Path, everything: bool) -> int
             raise DataError(f"{printable(source)} cannot be read: {error.strerror}") from error
         moves[source] = destination
     for source, destination in moves.items():
-        try:
-            destination.parent.mkdir(parents=True, exist_ok=True)
-            if source.is_symlink():  # which may lead astray from another folder
-                destination.symlink_to(source.resolve())
-                source.unlink()
-            else:
-                shutil.move(source, destination)
-        except OSError as error:
-            raise DataError(
-                f"{printable(source)} could not be moved: {error.strerror or error}"
-            ) from error
+        move(source, destination)
         print(printable(destination), flush=True)
     say(f"moved {len(moves)} picture(s) from {data} to {aside}")
     if gone:
@@ -94,6 +85,30 @@ def clean(folder: Path, data: Path | None, aside: Path, everything: bool) -> int
     elif not gone:
         say(f"nothing in {folder / SUSPECTS} is marked: write yes into the column move, or --all")
     return DONE
+
+
+def move(source: Path, destination: Path) -> None:
+    """Move a picture, making folders for it; it is where it was, or whole where it is to be.
+
+    Raises:
+        DataError: it cannot be moved.
+    """
+    try:
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_symlink():  # which may lead astray from another folder
+            destination.symlink_to(source.resolve())
+            source.unlink()
+        else:
+            shutil.move(source, destination)
+    except BaseException as error:
+        if os.path.lexists(source):  # on another disk, a full one or Ctrl-C leaves half a copy
+            with suppress(OSError):
+                destination.unlink()
+        if not isinstance(error, OSError):
+            raise
+        raise DataError(
+            f"{printable(source)} could not be moved: {error.strerror or error}"
+        ) from error
 
 
 def chosen(rows: Iterable[Mapping[str, str]], *, everything: bool) -> list[Path]:

@@ -49,8 +49,8 @@ def choose_device(name: str) -> torch.device:
                 )
             device = torch.device("cuda", rank)
             torch.cuda.set_device(device)  # NCCL asks for it
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        torch.empty(1, device=device).item()  # which a device that only pretends cannot give
+    except (RuntimeError, AssertionError, NotImplementedError, ImportError) as error:
         raise SettingsError(
             f"torch cannot use the device {name!r} here; it can use {', '.join(available)}"
         ) from error

@@ -102,20 +102,25 @@ def joined_process_group() -> Iterator[ProcessGroup]:
     gloo connects what is on the CPU, NCCL what is on a GPU.
 
     Raises:
-        DistributedError: another process ended while this one waited for it.
+        DistributedError: the processes cannot be connected, or another one ended while this one
+            waited for it.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield SINGLE
         return
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    store, rank, size = next(distributed.rendezvous("env://", timeout=PATIENCE))  # type: ignore[attr-defined]
-    # torchrun keeps its store when it starts processes again, with the dead ones' addresses in it.
-    fresh = distributed.PrefixStore(  # type: ignore[attr-defined]
-        os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), store
-    )
-    distributed.init_process_group(
-        backend, store=fresh, rank=rank, world_size=size, timeout=PATIENCE
-    )
+    try:
+        store, rank, size = next(distributed.rendezvous("env://", timeout=PATIENCE))  # type: ignore[attr-defined]
+        # torchrun keeps its store when it starts processes again, with the dead ones' addresses.
+        fresh = distributed.PrefixStore(  # type: ignore[attr-defined]
+            os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), store
+        )
+        distributed.init_process_group(
+            backend, store=fresh, rank=rank, world_size=size, timeout=PATIENCE
+        )
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        raise DistributedError(f"the processes cannot be connected: {reason}") from error
     try:
         yield ProcessGroup(rank, size, int(os.environ.get("LOCAL_WORLD_SIZE", size)))
     except RuntimeError as error:

@@ -67,9 +67,13 @@ def newest_checkpoint(out: Path) -> Path:
 
 
 def remember_launch(folder: Path) -> None:
-    """Note in a run's new folder which torchrun began it, if one did."""
+    """Note in a run's new folder which torchrun began it, if one did.
+
+    Raises:
+        CheckpointError: the disk is full or cannot be written to.
+    """
     if launch := _launch():
-        (folder / LAUNCH).write_text(launch)
+        write_file(folder / LAUNCH, launch.encode())
 
 
 def restarted_run(out: Path) -> Path | None:
@@ -128,9 +132,4 @@ def write_metrics(folder: Path, history: Iterable[Metrics]) -> None:
         CheckpointError: the disk is full or cannot be written to.
     """
     lines = "".join(json.dumps(dataclasses.asdict(metrics)) + "\n" for metrics in history)
-    try:
-        write_atomically(folder / METRICS, lines.encode())
-    except OSError as error:
-        raise CheckpointError(
-            f"{folder / METRICS} could not be written ({error.strerror})"
-        ) from error
+    write_file(folder / METRICS, lines.encode())

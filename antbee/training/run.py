@@ -21,7 +21,7 @@ from torch import Tensor
 
 from antbee.ahead import open_pool
 from antbee.command import progress_bar, say
-from antbee.errors import DataError, SettingsError
+from antbee.errors import CheckpointError, DataError, SettingsError
 from antbee.files import remove_temporaries
 from antbee.training.arguments import SCHEDULES
 from antbee.training.batches import count_batches
@@ -282,27 +282,34 @@ class Run:
                 size=settings["batch_size"],
                 views=self._start.views,
             )
+            again = "python train.py" if alone else "as before, with torchrun, and"
+            go_on = f"to go on: {again} -c {shlex.quote(str(self.folder / LAST))}"
             try:
-                while self.position.epoch < self._epochs:
-                    best = self.best.epoch if self.best else self.position.epoch
-                    if self.position.epoch - best >= (settings["patience"] or math.inf):
-                        say(
-                            f"stopping early: {settings['patience']} epochs were no better "
-                            f"than {best}"
-                        )
-                        break
-                    self._train_epoch(features, stop)
-                    metrics = self._validate_epoch(features, check)
-                    if curves:
-                        add_epoch(curves, metrics)
-                self._finish_writing()
-                if features.has_all_views and self._group.is_main:
-                    self.pooled = features.pooled()
-            except KeyboardInterrupt:
-                self.save(LAST)
-                self._finish_writing()
-                again = "python train.py" if alone else "as before, with torchrun, and"
-                say(f"saved; to go on: {again} -c {shlex.quote(str(self.folder / LAST))}")
+                try:
+                    while self.position.epoch < self._epochs:
+                        best = self.best.epoch if self.best else self.position.epoch
+                        if self.position.epoch - best >= (settings["patience"] or math.inf):
+                            say(
+                                f"stopping early: {settings['patience']} epochs were no better "
+                                f"than {best}"
+                            )
+                            break
+                        self._train_epoch(features, stop)
+                        metrics = self._validate_epoch(features, check)
+                        if curves:
+                            add_epoch(curves, metrics)
+                    self._finish_writing()
+                    if features.has_all_views and self._group.is_main:
+                        self.pooled = features.pooled()
+                    stop.check()  # while the last epoch was written: no process waits for others
+                except KeyboardInterrupt:
+                    self.save(LAST)
+                    self._finish_writing()
+                    say(f"saved; {go_on}")
+                    raise
+            except CheckpointError as error:
+                if stop.requested:  # after which nobody else says it
+                    say(f"not saved: {error}; {go_on}")
                 raise
 
     def save(self, *names: str) -> None:
@@ -346,6 +353,8 @@ class Run:
                 bar.update(int(count))
                 if stopping:
                     raise KeyboardInterrupt
+                if self._writing and self._writing.done():
+                    self._writing.result()  # no more of an epoch than needs be, if it failed
 
     def _validate_epoch(self, features: Features, check: Callable[[], None]) -> Metrics:
         """Measure what the epoch came to, save it, and say it."""

@@ -289,7 +289,11 @@ def read_suspects(path: Path) -> list[dict[str, str]]:
         raise DataError(f"{path} cannot be read: {error}") from error
     head = text.partition("\n")[0]
     delimiter = next((one for one in (";", "\t") if one in head), ",")
-    rows = list(csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter))
+    try:  # strict: or one quotation mark too many would hide the marks of all rows after it
+        file = io.StringIO(text, newline="")
+        rows = list(csv.DictReader(file, delimiter=delimiter, strict=True))
+    except csv.Error as error:
+        raise DataError(f"{path} has a quotation mark too many or too few: {error}") from error
     if missing := set(COLUMNS) - set(head.strip().replace('"', "").split(delimiter)):
         raise DataError(f"{path} lacks the columns {', '.join(sorted(missing))}")
     return [{name: row[name] or "" for name in COLUMNS} for row in rows]

@@ -288,6 +288,15 @@ def test_two_files_for_one_place(tmp_path: Path, refuse_zip: Refuse) -> None:
     assert "more than one file for 'train/ant/1.jpg'" in line
 
 
+def test_a_name_too_long_for_the_disk(tmp_path: Path, refuse_zip: Refuse) -> None:
+    """It is the picture's name, and no other folder would take it."""
+    members = MEMBERS | {f"set/train/ants/{'蟻' * 100}.jpg": b"another"}
+
+    line = refuse_zip(make_zip(tmp_path / "x.zip", members))
+
+    assert "蟻.jpg' has a longer name than this disk takes: rename it" in line
+
+
 @pytest.mark.parametrize(
     "name",
     [

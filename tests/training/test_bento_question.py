@@ -18,6 +18,17 @@ Capture = pytest.CaptureFixture[str]
 
 PACKER = "import sys\nprint('packing', *sys.argv[1:])\nsys.exit({code})\n"
 
+SLOW_PACKER = """
+import os, pathlib, signal, sys, time
+def tidy(*_):
+    time.sleep(0.5)
+    pathlib.Path(__file__).with_suffix(".tidy").touch()
+    sys.exit(130)
+signal.signal(signal.SIGTERM, tidy)
+os.kill(os.getppid(), signal.SIGINT)
+time.sleep(60)
+"""
+
 # The pressed Ctrl-C goes to whoever has the terminal.
 TAKE_TERMINAL = """
 import fcntl, os, sys, termios
@@ -97,11 +108,21 @@ def test_a_failed_packing_loses_nothing(
         assert err.splitlines()[-1] == "interrupted"
 
 
+def test_an_interrupted_packing_tidies_up(packer: Path, copied: Path) -> None:
+    """However long that takes: it is told once, and waited for."""
+    packer.write_text(SLOW_PACKER)
+
+    assert main(["-c", str(copied / "last.pt"), "--bento", "yes"]) == 130
+
+    assert packer.with_suffix(".tidy").exists()
+
+
+@pytest.mark.parametrize("stdin", [io.StringIO("y\n"), None], ids=["no terminal", "closed"])
 def test_without_a_terminal_nothing_is_asked(
-    copied: Path, monkeypatch: pytest.MonkeyPatch, capfd: Capture
+    copied: Path, stdin: io.StringIO | None, monkeypatch: pytest.MonkeyPatch, capfd: Capture
 ) -> None:
-    """A run without a terminal means no."""
-    monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))
+    """A run without a terminal, or with nothing to read from, means no."""
+    monkeypatch.setattr(sys, "stdin", stdin)
 
     assert main(["-c", str(copied / "last.pt")]) == 0
 

@@ -129,6 +129,7 @@ def test_code_in_a_file_is_not_run(tmp_path: Path, zipped: bool) -> None:
         ({"format": "other"}, "not a checkpoint that train.py saved"),
         ({"version": 99}, "checkpoint format 99"),
         ({"labels": "ab"}, "labels is not a list"),
+        ({"data": []}, "data is not a dict"),
         ({"labels": [1, 2]}, "a label is not text"),
         ({"model": {"weight": 1}}, "not a state dict"),
         ({"history": [{}]}, "not a whole checkpoint"),

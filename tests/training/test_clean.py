@@ -1,5 +1,6 @@
 """`python -m antbee.training.clean`."""
 
+import errno
 import os
 import shutil
 from collections.abc import Sequence
@@ -103,6 +104,33 @@ def test_nothing_is_written_over(place: Path, capsys: Capture) -> None:
     assert files(place / "aside") == {SQUARE}
     assert taken.read_bytes() == b"mine"
     assert (place / "data" / CIRCLE).is_file()
+
+
+@pytest.mark.parametrize(
+    ("failure", "code"),
+    [(OSError(errno.ENOSPC, "No space left on device"), 1), (KeyboardInterrupt(), 130)],
+)
+def test_no_half_of_a_picture_is_left(
+    place: Path, failure: BaseException, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On another disk a move is a copy: one that ends early is taken back, and moves later."""
+
+    def copy_half(source: str, destination: str, **_: object) -> None:
+        Path(destination).write_bytes(Path(source).read_bytes()[:100])
+        raise failure
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    mark(place, ("yes", "label", CIRCLE))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rename", refuse)
+        patch.setattr(shutil, "copyfile", copy_half)
+        assert clean(place) == code
+    assert files(place / "aside") == set()
+    assert clean(place) == 0
+
+    assert files(place / "aside") == {CIRCLE}
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ def test_the_cpu_is_always_there() -> None:
     assert choose_device("cpu") == CPU
 
 
-@pytest.mark.parametrize("name", ["gpu", "cuda:99", ""])
+@pytest.mark.parametrize("name", ["gpu", "cuda:99", "meta", "hpu", ""])
 def test_a_device_that_is_not_there(name: str) -> None:
     """A device that torch cannot use is answered with those that it can."""
     with pytest.raises(SettingsError, match=r"it can use .*cpu"):

@@ -160,6 +160,18 @@ def test_a_single_process_has_everything_to_itself() -> None:
     assert group.broadcast_object("state") == "state"
 
 
+def test_processes_that_cannot_be_connected_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What torchrun sets and somebody else did not is named."""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.delenv("RANK", raising=False)
+
+    with (
+        pytest.raises(DistributedError, match="RANK expected, but not set"),
+        joined_process_group(),
+    ):
+        pass
+
+
 def test_an_error_of_ones_own_is_not_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only what went wrong between processes is called that."""
     monkeypatch.setenv("WORLD_SIZE", "2")

@@ -72,6 +72,16 @@ def test_a_file_system_without_locks_is_named(
         pytest.fail("it went on")
 
 
+def test_a_run_that_cannot_be_noted_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the disk is full by then, or the folder gone, the reason is an error of the run's."""
+    monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", "/logs/mine/attempt_0/0/error.json")
+
+    with pytest.raises(CheckpointError, match=r"launch could not be written: No such file"):
+        remember_launch(tmp_path / "gone")
+
+
 def test_torchrun_goes_on_with_its_own_run_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

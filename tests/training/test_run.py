@@ -14,7 +14,7 @@ from antbee.errors import CheckpointError, DataError, SettingsError
 from antbee.training import run as module
 from antbee.training.arguments import DEFAULTS
 from antbee.training.check import check_pictures
-from antbee.training.checkpoint import Metrics, load_checkpoint
+from antbee.training.checkpoint import Metrics, load_checkpoint, write_checkpoint
 from antbee.training.data import Pictures
 from antbee.training.distributed import ProcessGroup
 from antbee.training.folder import locked
@@ -315,6 +315,83 @@ def test_a_checkpoint_that_cannot_be_written_ends_the_run(
     said = capsys.readouterr()
     assert said.err.splitlines()[-1].startswith("error: best.pt could not be written (No space")
     assert said.out == ""
+
+
+@quick
+def test_a_failure_to_save_is_said_after_ctrl_c_too(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever stops a run learns that its state could not be saved, and where it goes on."""
+
+    def fail(_: memoryview, *paths: Path) -> None:
+        raise CheckpointError(f"{paths[0].name} could not be written (No space left on device)")
+
+    monkeypatch.setattr(module, "write_checkpoint", fail)
+    arguments = DEFAULTS | {"weights": "none", "batch_size": 4}
+    run = begin_run(tmp_path, arguments, check_pictures(data), CPU)
+
+    with pytest.raises(CheckpointError):
+        run.train(StopAfter(1))
+
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith("not saved: last.pt could not be written (No space left on device); ")
+    assert said.endswith(f"to go on: python train.py -c {run.folder / 'last.pt'}")
+
+
+@quick
+def test_a_run_does_not_train_on_without_a_checkpoint(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What could not be written ends the run after the batch, and not after the next epoch."""
+
+    def fail(*_: object) -> None:
+        raise CheckpointError("best.pt could not be written")
+
+    monkeypatch.setattr(module, "write_checkpoint", fail)
+    arguments = DEFAULTS | {"weights": "none", "batch_size": 2, "epochs": 2}
+    run = begin_run(tmp_path, arguments, check_pictures(data), CPU)
+
+    with pytest.raises(CheckpointError, match=r"best\.pt could not be written"):
+        run.train(Stop())
+
+    assert run.position.epoch == 1
+    assert run.position.step < 6
+
+
+@quick
+def test_a_run_stopped_while_its_last_epoch_is_written_says_how_to_go_on(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All epochs are saved, and with the command that is named the report is made up for."""
+    stop = Stop()
+
+    def interrupt(contents: memoryview, *paths: Path) -> None:
+        stop.requested = True
+        write_checkpoint(contents, *paths)
+
+    monkeypatch.setattr(module, "write_checkpoint", interrupt)
+    arguments = DEFAULTS | {"weights": "none", "batch_size": 4, "epochs": 1}
+    run = begin_run(tmp_path, arguments, check_pictures(data), CPU)
+
+    with pytest.raises(KeyboardInterrupt):
+        run.train(stop)
+
+    last = run.folder / "last.pt"
+    assert capsys.readouterr().err.endswith(f"saved; to go on: python train.py -c {last}\n")
+    assert load_checkpoint(last).position.epoch == 1
+    assert load_checkpoint(run.folder / "best.pt").position.epoch == 1
+
+
+@quick
+def test_a_folder_that_cannot_be_written_to_is_one_line(
+    copied: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file in the way that cannot be deleted, as nothing can where a disk is read-only."""
+    (copied / "metrics.jsonl.tmp").mkdir()
+
+    assert main(["-c", str(copied / "last.pt")]) == 1
+
+    assert_one_line(capsys.readouterr().err, "metrics.jsonl could not be written: Is a directory")
 
 
 def test_better_is_more_right_or_as_many_with_less_loss() -> None:

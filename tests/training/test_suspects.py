@@ -153,6 +153,16 @@ def test_what_is_no_such_table_is_refused(contents: bytes | None, tmp_path: Path
         read_suspects(table)
 
 
+def test_a_quotation_mark_too_many_is_refused(tmp_path: Path) -> None:
+    """It would hide the rows after it, and what a person wrote into them."""
+    table = tmp_path / "suspects.csv"
+    head, row = ",".join(COLUMNS), "yes,label,train/ant/a.jpg,ant,bee,0.9,"
+    table.write_text("\n".join([head, row, f'"{row}', *[row] * 5000, ""]))
+
+    with pytest.raises(DataError, match=r"suspects\.csv has a quotation mark too many"):
+        read_marks(table)
+
+
 @pytest.mark.usefixtures("tiny")
 @pytest.mark.parametrize("views", [0, 3])
 def test_features_are_those_of_the_run(finished: Path, data: Path, views: int) -> None:
