@@ -292,6 +292,7 @@ def test_shards(
     "arguments",
     [
         [], ["in"], ["in", "out", "--shard", "2/2"], ["in", "out", "--rows", "0"],
+        ["in", "out", "--rows", "9223372036854775808"],
         ["in", "out", "--runtime", "torch"], ["in", "out", "--address", "auto"],
         ["in", "out", "--engine", "spark"],
     ],
