@@ -139,10 +139,15 @@ def pack(path: Path, data: Path | None, runtime: str, folder: Path) -> PackedMod
     Raises:
         CheckpointError: the checkpoint is missing, damaged or not ours.
         DataError: the validation pictures have other labels, or none can be read.
-        ModelError: the export does not agree with PyTorch, or the runtime asked for by name is not
-            good enough.
+        ModelError: the weights are no numbers, the export does not agree with PyTorch, or the
+            runtime asked for by name is not good enough.
     """
     checkpoint = load_checkpoint(path)
+    if not all(tensor.isfinite().all() for tensor in checkpoint.model.values()):
+        raise ModelError(
+            f"{path} has weights that are no numbers (NaN or infinite): its training went wrong, "
+            "train again with a smaller --lr"
+        )
     metrics: dict[str, Any] = {}
     # Weights saved in the middle of an epoch have been measured by nobody.
     if checkpoint.history and not checkpoint.position.step:

@@ -427,6 +427,20 @@ def test_foreign_weights_are_refused(refused: Refused, tmp_path: Path) -> None:
     assert "is not a checkpoint that train.py saved" in refused(tmp_path / "x.pt")
 
 
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_refused(
+    number: float, checkpoint: Path, data: Path, refused: Refused, tmp_path: Path
+) -> None:
+    """What a training that went wrong has left, interrupted, is refused before it is tried."""
+    state = load_checkpoint(checkpoint)
+    weights = state.model | {"fc.bias": torch.full((len(LABELS),), number)}
+    save_checkpoint(replace(state, model=weights), tmp_path / "last.pt")
+
+    assert "last.pt has weights that are no numbers" in refused(
+        tmp_path / "last.pt", "--data", data
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [(["nowhere.pt"], "no file nowhere.pt"), ([], "no best.pt of a run in saved_models")],
