@@ -13,7 +13,8 @@ from antbee.artifact import PackedModel
 from antbee.command import progress_bar, say
 from antbee.packing.samples import decoded
 from antbee.predictor import load_predictor
-from antbee.training.data import describe_test, find_test, hash_files
+from antbee.training.check import describe_group
+from antbee.training.data import describe_test, find_test, group, hash_files, name_in
 from antbee.training.report.held_out import read_result
 
 
@@ -33,6 +34,9 @@ def measure_test(model: PackedModel, data: Path, checkpoint: Path) -> dict[str, 
     runtimes = model.candidates or (model.runtime,)
     sha256 = model.provenance["checkpoint"]["sha256"]
     found = find_test(data, model.labels)
+    left_out = {name_in(data, path): fault for path, fault in found.faults.items()} if found else {}
+    for one in group(left_out):
+        say(describe_group(one))
     readable, answers = [], {runtime: list[int]() for runtime in runtimes}
     if found and found.pictures:
         predictors = {runtime: load_predictor(model, runtime) for runtime in runtimes}

@@ -62,6 +62,12 @@ def test_what_serves_is_measured(
     assert told["checkpoint"] == "a5"
     assert "broken.jpg" in capsys.readouterr().err
 
+    (data / "test/square").rename(data / "test/squares")
+    measure_test(model, data, checkpoint)
+    reason = "no pictures of squares are trained on"
+    assert f"left out test/squares/1.png: {reason}" in capsys.readouterr().err
+    (data / "test/squares").rename(data / "test/square")
+
     shutil.rmtree(data / "test/square")
     told = measure_test(model, data, checkpoint)
     assert told is not None
