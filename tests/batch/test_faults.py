@@ -7,6 +7,7 @@ import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from pyarrow import parquet
@@ -245,6 +246,19 @@ def test_a_full_disk(
 
     assert run(packed, pictures, out) == 0
     assert len(read_rows(out)) == PICTURES
+
+
+def test_no_folder_for_temporary_files(
+    packed: PackedModel, pictures: Path, tmp_path: Path, capsys: Capture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Where nothing but OUT can be written to, as in many a container, that is said."""
+    nowhere = FileNotFoundError(errno.ENOENT, "No usable temporary directory found")
+    monkeypatch.setattr("antbee.batch.run.TemporaryDirectory", Mock(side_effect=nowhere))
+
+    assert run(packed, pictures, tmp_path / "out") == 1
+    reason = "a folder for temporary files: No usable temporary directory found"
+    assert errors(capsys) == [f"error: {reason}"]
 
 
 def test_the_extra_is_named(
