@@ -78,14 +78,17 @@ class PackedModel:
         """Where the file `name` lies, once its content has been checked.
 
         Raises:
-            ModelError: the file is missing or damaged.
+            ModelError: the file is missing or damaged, or cannot be read.
         """
         path = self.folder / name
-        if name not in self.files or not path.is_file():
-            raise ModelError(f"{path} is missing: pack the model again")
-        stat = path.stat()
-        if _sha256_of(path, stat.st_mtime_ns, stat.st_size) != self.files[name]:
-            raise ModelError(f"{path} is damaged (its checksum differs): pack the model again")
+        try:
+            if name not in self.files or not path.is_file():
+                raise ModelError(f"{path} is missing: pack the model again")
+            stat = path.stat()
+            if _sha256_of(path, stat.st_mtime_ns, stat.st_size) != self.files[name]:
+                raise ModelError(f"{path} is damaged (its checksum differs): pack the model again")
+        except OSError as error:
+            raise ModelError(f"{path} cannot be read: {error.strerror}") from error
         return path
 
     @property
@@ -124,13 +127,15 @@ def read_model(folder: Path) -> PackedModel:
     """Read a packed model; its files are checked when they are asked for.
 
     Raises:
-        ModelError: not a packed model, or of another format.
+        ModelError: not a packed model, or of another format, or it cannot be read.
     """
     index = folder / INDEX
     try:
         content = json.loads(index.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ModelError(f"{folder} holds no packed model: run save_to_bento.py") from error
+    except OSError as error:
+        raise ModelError(f"{index} cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise ModelError(f"{index} is damaged: pack it again") from error
     found = content.get("format") if isinstance(content, dict) else None

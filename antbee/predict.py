@@ -99,8 +99,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--jsonl", metavar="FILE", help="a JSON object for each file; - for stdout")
     add("--threads", type=positive, default=cores(), help="files at once (default: the cores)")
     arguments = parser.parse_args(argv)
-    if arguments.csv == arguments.jsonl == STDOUT:
-        parser.error("only one of --csv and --jsonl can go to stdout")
+    if arguments.csv and arguments.csv == arguments.jsonl:
+        where = "stdout" if arguments.csv == STDOUT else "one and the same file"
+        parser.error(f"only one of --csv and --jsonl can go to {where}")
     return run(lambda: predict(arguments))
 
 
@@ -317,7 +318,7 @@ def open_model(tag_or_folder: str) -> tuple[PackedModel, str]:
         The model, and what it is called: its tag with the version, or its folder.
 
     Raises:
-        ModelError: there is no such model, or it is damaged.
+        ModelError: there is no such model, or it is damaged or cannot be read.
     """
     folder = Path(tag_or_folder)
     # A folder of pictures may well be called what the model in the store is.
@@ -334,6 +335,8 @@ def open_model(tag_or_folder: str) -> tuple[PackedModel, str]:
                 f"there is no packed model {tag_or_folder}: run save_to_bento.py first, or name "
                 "one of `bentoml models list`, or a folder, with --model"
             ) from error
+        except OSError as error:
+            raise ModelError(f"{error.filename} cannot be read: {error.strerror}") from error
     return read_model(Path(stored.path)), str(stored.tag)
 
 

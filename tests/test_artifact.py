@@ -90,6 +90,18 @@ def test_missing_file_is_refused(folder: Path) -> None:
         read_model(folder).path(ONNX)
 
 
+def test_what_cannot_be_read_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another user's model is refused by the name of the file, and no traceback."""
+    denied = PermissionError(13, "Permission denied")
+    monkeypatch.setattr(artifact, "sha256_of", Mock(side_effect=denied))
+    with pytest.raises(ModelError, match=r"model\.onnx cannot be read: Permission denied"):
+        read_model(folder).path(ONNX)
+
+    monkeypatch.setattr(Path, "read_text", Mock(side_effect=denied))
+    with pytest.raises(ModelError, match=r"model\.json cannot be read: Permission denied"):
+        read_model(folder)
+
+
 def test_empty_folder_says_what_to_do(tmp_path: Path) -> None:
     """A folder without a packed model names the command that makes one."""
     with pytest.raises(ModelError, match="run save_to_bento"):

@@ -13,6 +13,7 @@ import argparse
 import importlib.util
 import os
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -62,6 +63,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     add("--retry-errors", action="store_true", help="try again what has no answer in OUT")
     arguments = parser.parse_args(argv)
+    if arguments.rows and arguments.rows > sys.maxsize:
+        parser.error(f"--rows {arguments.rows} is more than any list has")
     if arguments.address and arguments.engine != "ray":
         parser.error("--address is for --engine ray")
     try:

@@ -63,7 +63,9 @@ def batch(arguments: argparse.Namespace, default_rows: int) -> int:
     rows = arguments.rows or (record.rows if record else default_rows)
     runtime = arguments.runtime or (record.runtime if record else default_runtime(model))
     check_runtime(model, runtime)
-    with TemporaryDirectory(prefix="antbee-batch-") as scratch:
+    with in_words("a folder for temporary files"):
+        temporary = TemporaryDirectory(prefix="antbee-batch-")
+    with temporary as scratch:
         file = Path(scratch) / MANIFEST
         say(f"listing {arguments.source}")  # of a large bucket that takes minutes
         with in_words(f"the list of {arguments.source}"):

@@ -151,10 +151,11 @@ def compare(
                     tally.pooled.append(found[POOLED][0])
                 for name, ours in found.items():
                     change = float(np.abs(ours - expected[name]).max())
-                    tally.output_changes[name] = max(tally.output_changes[name], change)
-                    # Written so that an output that is no number counts as different.
-                    largest = float(np.abs(expected[name]).max())
-                    tally.exact &= change <= TOLERANCE + ROUNDING * largest
+                    # Written so that an output that is no number stays, and counts as different.
+                    largest = np.maximum(change, tally.output_changes[name])
+                    tally.output_changes[name] = float(largest)
+                    most = TOLERANCE + ROUNDING * float(np.abs(expected[name]).max())
+                    tally.exact &= change <= most
     if kept:
         kept.answered = {name: (predictors[name], tally) for name, tally in tallies.items()}
     if not labels:

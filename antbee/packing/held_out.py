@@ -11,11 +11,11 @@ import numpy as np
 from antbee.accuracy import HeldOut, confusion, describe_accuracy, recall
 from antbee.artifact import PackedModel
 from antbee.command import progress_bar, say
-from antbee.files import sha256_of
 from antbee.packing.samples import decoded
 from antbee.predictor import load_predictor
-from antbee.training.data import find_test, hash_files
-from antbee.training.provenance import describe_test
+from antbee.training.check import describe_group
+from antbee.training.data import find_test, hash_files, name_in
+from antbee.training.provenance import describe_test, group
 from antbee.training.report.held_out import read_result
 
 
@@ -25,14 +25,19 @@ def measure_test(model: PackedModel, data: Path, checkpoint: Path) -> dict[str, 
     Args:
         model: read from its folder, its runtime chosen.
         data: the pictures' folder, with `test/<label>/*`.
-        checkpoint: the file that the model was packed from; `test.json` beside it is training's.
+        checkpoint: the file that the model was packed from, in whose place training may have put
+            another by now; `test.json` beside it is training's.
 
     Returns:
         What `model.json` says, see `HeldOut.describe`, of the chosen runtime, and `by_runtime`, how
         many answers of each are right. Without pictures, what training measured; or None.
     """
     runtimes = model.candidates or (model.runtime,)
+    sha256 = model.provenance["checkpoint"]["sha256"]
     found = find_test(data, model.labels)
+    left_out = {name_in(data, path): fault for path, fault in found.faults.items()} if found else {}
+    for one in group(left_out):
+        say(describe_group(one))
     readable, answers = [], {runtime: list[int]() for runtime in runtimes}
     if found and found.pictures:
         predictors = {runtime: load_predictor(model, runtime) for runtime in runtimes}
@@ -43,7 +48,7 @@ def measure_test(model: PackedModel, data: Path, checkpoint: Path) -> dict[str, 
                     answers[runtime].append(int(predictor.logits(array[np.newaxis])[0].argmax()))
                 bar.update(1)
     if not found or not readable:
-        if result := read_result(checkpoint):
+        if (result := read_result(checkpoint)) and result.checkpoint == sha256:
             say(f"test, as training measured it: {describe_accuracy(result.right)}")
             return result.describe()
         return None
@@ -61,7 +66,7 @@ def measure_test(model: PackedModel, data: Path, checkpoint: Path) -> dict[str, 
     }
     result = HeldOut(
         measured=model.runtime,
-        checkpoint=sha256_of(checkpoint),
+        checkpoint=sha256,
         sha256=tested["sha256"],
         # Whoever trained has looked for copies; here the other pictures may be elsewhere.
         copies=recorded["copies"] if same else None,

@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -50,30 +51,28 @@ def save_bento(checkpoint: Path, data: Path | None, runtime: str, name: str, sou
         ModelError: BentoML refused the name or could not build the bento.
     """
     try:
-        bentoml.Tag(name, None)
+        tag = bentoml.Tag(name, None).make_new_version()  # of the model and of the bento
     except ValueError as error:
         raise ModelError(f"--name {name!r} cannot be stored: {error}") from error
     # BentoML reports on stdout, which belongs to the tag.
     with contextlib.redirect_stdout(sys.stderr):
         try:
-            with bentoml.models.create(name) as model:
-                packed = pack(checkpoint, data, runtime, Path(model.path))
-                card = write_card(packed, str(model.tag))
-                (packed.folder / artifact.CARD).write_text(card, encoding="utf-8")
-                # BentoML writes them down when the model is complete.
-                model.info.labels.update(arch=packed.arch, runtime=packed.runtime)
-                model.info.metadata.update(store_metadata(packed))
-            say(f"packed model {model.tag}")
-            try:
-                bento = bentoml.build(
+            with removed_on_failure(tag):
+                with bentoml.models.create(tag) as model:
+                    packed = pack(checkpoint, data, runtime, Path(model.path))
+                    card = write_card(packed, str(tag))
+                    (packed.folder / artifact.CARD).write_text(card, encoding="utf-8")
+                    # BentoML writes them down when the model is complete.
+                    model.info.labels.update(arch=packed.arch, runtime=packed.runtime)
+                    model.info.metadata.update(store_metadata(packed))
+                say(f"packed model {tag}")
+                bentoml.build(
                     **build_options(source / BENTOFILE, packed.runtime),
-                    name=name,
-                    args={"model": str(model.tag)},
+                    name=tag.name,
+                    version=tag.version,
+                    args={"model": str(tag)},
                     build_ctx=str(source),
                 )
-            except BaseException:
-                bentoml.models.delete(model.tag)
-                raise
         except BentoMLException as error:
             raise ModelError(f"BentoML: {error}") from error
         except OSError as error:
@@ -85,7 +84,22 @@ def save_bento(checkpoint: Path, data: Path | None, runtime: str, name: str, sou
                 f"BENTOML_HOME ({home}) or the folder of temporary files ({tempfile.gettempdir()})"
             )
             raise ModelError(f"{where} cannot be read or written: {reason}") from error
-    return str(bento.tag)
+    return str(tag)
+
+
+@contextlib.contextmanager
+def removed_on_failure(tag: bentoml.Tag) -> Iterator[None]:
+    """Let neither a model nor a bento of this tag stay where what makes them fails.
+
+    BentoML copies both into its stores file by file, and leaves what it has when it is interrupted.
+    """
+    try:
+        yield
+    except BaseException:
+        for store in (bentoml, bentoml.models):
+            with contextlib.suppress(BentoMLException, OSError):
+                store.delete(tag)
+        raise
 
 
 def store_metadata(model: PackedModel) -> dict[str, Any]:
@@ -125,10 +139,15 @@ def pack(path: Path, data: Path | None, runtime: str, folder: Path) -> PackedMod
     Raises:
         CheckpointError: the checkpoint is missing, damaged or not ours.
         DataError: the validation pictures have other labels, or none can be read.
-        ModelError: the export does not agree with PyTorch, or the runtime asked for by name is not
-            good enough.
+        ModelError: the weights are no numbers, the export does not agree with PyTorch, or the
+            runtime asked for by name is not good enough.
     """
     checkpoint = load_checkpoint(path)
+    if not all(tensor.isfinite().all() for tensor in checkpoint.model.values()):
+        raise ModelError(
+            f"{path} has weights that are no numbers (NaN or infinite): its training went wrong, "
+            "train again with a smaller --lr"
+        )
     metrics: dict[str, Any] = {}
     # Weights saved in the middle of an epoch have been measured by nobody.
     if checkpoint.history and not checkpoint.position.step:

@@ -7,6 +7,7 @@ import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from pyarrow import parquet
@@ -247,6 +248,19 @@ def test_a_full_disk(
     assert len(read_rows(out)) == PICTURES
 
 
+def test_no_folder_for_temporary_files(
+    packed: PackedModel, pictures: Path, tmp_path: Path, capsys: Capture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Where nothing but OUT can be written to, as in many a container, that is said."""
+    nowhere = FileNotFoundError(errno.ENOENT, "No usable temporary directory found")
+    monkeypatch.setattr("antbee.batch.run.TemporaryDirectory", Mock(side_effect=nowhere))
+
+    assert run(packed, pictures, tmp_path / "out") == 1
+    reason = "a folder for temporary files: No usable temporary directory found"
+    assert errors(capsys) == [f"error: {reason}"]
+
+
 def test_the_extra_is_named(
     packed: PackedModel, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -292,6 +306,7 @@ def test_shards(
     "arguments",
     [
         [], ["in"], ["in", "out", "--shard", "2/2"], ["in", "out", "--rows", "0"],
+        ["in", "out", "--rows", "9223372036854775808"],
         ["in", "out", "--runtime", "torch"], ["in", "out", "--address", "auto"],
         ["in", "out", "--engine", "spark"],
     ],

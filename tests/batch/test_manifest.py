@@ -45,6 +45,8 @@ def test_a_list_is_parquet(tmp_path: Path) -> None:
         pa.table({"size": [1, 2, 3], "path": ["b.jpg", None, "é.jpg"], "note": ["", "", ""]}),
         pa.table({"size": [1, 2], "name": pa.array([b"b.jpg", "é.jpg".encode()], pa.binary())}),
         pa.table({"path": pa.array(["b.jpg", "é.jpg", "b.jpg"]).dictionary_encode()}),
+        pa.table({"path": pa.array(["b.jpg", "é.jpg"], pa.string_view())}),  # as DataFusion copies
+        pa.table({"path": pa.array([b"b.jpg", "é.jpg".encode()], pa.binary_view())}),
     ):
         parquet.write_table(table, source)
         assert paths(source) == [b"b.jpg", "é.jpg".encode()]

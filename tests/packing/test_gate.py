@@ -89,7 +89,7 @@ def test_nan_among_others_is_noticed() -> None:
     """An output that is no number is not hidden by a larger difference before it."""
     far = Fixed((5, 0), (float("nan"), 1), (0, 1))
 
-    with pytest.raises(ModelError):
+    with pytest.raises(ModelError, match="by nan in a logit"):
         check_export(compare({"torch": TORCH, "onnx": far}, SAMPLES)[0][1])
 
 

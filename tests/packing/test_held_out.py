@@ -38,7 +38,8 @@ def test_what_serves_is_measured(
             (data / split / label).mkdir(parents=True)
             (data / split / label / "1.png").write_bytes(encode(noise(80, 60, seed), "PNG"))
     (data / "test/circle/broken.jpg").write_bytes(b"\xff\xd8\xff")
-    model = replace(packed_int8, provenance={"data": check_pictures(data).provenance})
+    provenance = {"data": check_pictures(data).provenance, "checkpoint": {"sha256": "a5"}}
+    model = replace(packed_int8, provenance=provenance)
     told = measure_test(model, data, checkpoint)
 
     assert told is not None
@@ -58,8 +59,14 @@ def test_what_serves_is_measured(
     assert told["by_runtime"] == right
     assert (told["measured"], told["correct"]) == (model.runtime, right[model.runtime])
     assert (told["pictures"], told["copies"]) == (3, 3)
-    assert told["checkpoint"] == sha256_of(checkpoint)
+    assert told["checkpoint"] == "a5"
     assert "broken.jpg" in capsys.readouterr().err
+
+    (data / "test/square").rename(data / "test/squares")
+    measure_test(model, data, checkpoint)
+    reason = "no pictures of squares are trained on"
+    assert f"left out test/squares/1.png: {reason}" in capsys.readouterr().err
+    (data / "test/squares").rename(data / "test/square")
 
     shutil.rmtree(data / "test/square")
     told = measure_test(model, data, checkpoint)
@@ -68,13 +75,17 @@ def test_what_serves_is_measured(
     assert "are not those that training measured" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("measured", ["weights", "other weights"])
+@pytest.mark.parametrize("there", ["weights", "other weights"])
 def test_without_pictures_training_s_figure_is_taken(
-    packed: PackedModel, checkpoint: Path, tmp_path: Path, known: bool
+    packed: PackedModel, checkpoint: Path, tmp_path: Path, measured: str, there: str
 ) -> None:
-    """Of the very checkpoint that is packed, and of no other; without it nothing is claimed."""
-    sha256 = sha256_of(checkpoint) if known else "another"
-    result = HeldOut("training", sha256, "5ab", 0, {"circle": Proportion(3, 4)})
+    """Of the very checkpoint that was packed, though training goes on: without it, of none."""
+    model = replace(packed, provenance={"checkpoint": {"sha256": sha256_of(checkpoint)}})
+    checkpoint.write_text(measured)
+    result = HeldOut("training", sha256_of(checkpoint), "5ab", 0, {"circle": Proportion(3, 4)})
     checkpoint.with_name("test.json").write_text(json.dumps(result.describe()))
+    checkpoint.write_text(there)
 
-    assert measure_test(packed, tmp_path, checkpoint) == (result.describe() if known else None)
+    known = measured == there == "weights"
+    assert measure_test(model, tmp_path, checkpoint) == (result.describe() if known else None)

@@ -223,15 +223,17 @@ def test_store_shows_what_was_packed(saved: Saved) -> None:
 
 @dataclass
 class Store:
-    """An empty model store in this process, whose bentos are built by nobody.
+    """Empty stores in this process, whose bentos are built by nobody.
 
     Attributes:
         folder: of the models.
+        bentos: of the bentos.
         options: what `bentoml.build` was asked for last.
         fault: why it cannot, if it cannot.
     """
 
     folder: Path
+    bentos: Path
     options: dict[str, Any] = field(default_factory=dict)
     fault: str | None = None
 
@@ -240,12 +242,12 @@ class Store:
         if self.fault:
             raise BentoMLException(self.fault)
         self.options = options
-        return SimpleNamespace(tag=f"{options['name']}:built")
+        return SimpleNamespace()
 
 
 @pytest.fixture
 def store(packed: PackedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
-    """Let BentoML, in this process, keep its models in an empty store.
+    """Let BentoML, in this process, keep its models and bentos in empty stores.
 
     The export, which takes seconds, is the packed model's: the checkpoint holds its network.
     """
@@ -253,13 +255,20 @@ def store(packed: PackedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     def copy(_network: object, path: Path, _side: int, _pooled: str | None) -> None:
         shutil.copyfile(packed.folder / ONNX, path)
 
-    store = Store(tmp_path / "models")
+    # Its import warns, which a test may ignore and collecting the tests may not.
+    from bentoml._internal.bento import BentoStore  # noqa: PLC0415
+
+    store = Store(tmp_path / "models", tmp_path / "bentos")
     store.folder.mkdir()
+    store.bentos.mkdir()
     monkeypatch.setattr(pack, "export_onnx", copy)
     monkeypatch.setattr(bentoml, "build", store.build)
     monkeypatch.setenv("BENTOML_DO_NOT_TRACK", "True")
     monkeypatch.chdir(tmp_path)
-    with BentoMLContainer.model_store.patch(ModelStore(store.folder)):
+    with (
+        BentoMLContainer.model_store.patch(ModelStore(store.folder)),
+        BentoMLContainer.bento_store.patch(BentoStore(store.bentos)),
+    ):
         yield store
 
 
@@ -273,9 +282,10 @@ def test_newest_run_is_the_default(
     assert main([]) == 0
     out, err = capsys.readouterr()
     assert "20260203-040506-resnet18/best.pt" in err
-    assert out == "ant_bee_classifier:built\n"
     model = next(store.folder.glob("ant_bee_classifier/*/model.json")).parent
+    assert out == f"ant_bee_classifier:{model.name}\n"
     assert store.options["args"] == {"model": f"ant_bee_classifier:{model.name}"}
+    assert (store.options["name"], store.options["version"]) == ("ant_bee_classifier", model.name)
 
 
 def test_without_pictures_noise_is_compared(
@@ -417,6 +427,20 @@ def test_foreign_weights_are_refused(refused: Refused, tmp_path: Path) -> None:
     assert "is not a checkpoint that train.py saved" in refused(tmp_path / "x.pt")
 
 
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_refused(
+    number: float, checkpoint: Path, data: Path, refused: Refused, tmp_path: Path
+) -> None:
+    """What a training that went wrong has left, interrupted, is refused before it is tried."""
+    state = load_checkpoint(checkpoint)
+    weights = state.model | {"fc.bias": torch.full((len(LABELS),), number)}
+    save_checkpoint(replace(state, model=weights), tmp_path / "last.pt")
+
+    assert "last.pt has weights that are no numbers" in refused(
+        tmp_path / "last.pt", "--data", data
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [(["nowhere.pt"], "no file nowhere.pt"), ([], "no best.pt of a run in saved_models")],
@@ -462,6 +486,39 @@ def test_model_of_a_failed_bento_is_removed(
     store.fault = "the disk is full"
 
     assert "BentoML: the disk is full" in refused(checkpoint, "--data", tmp_path)
+
+
+@pytest.mark.parametrize("half", ["models", "bentos"])
+def test_half_of_what_was_interrupted_is_removed(
+    half: str,
+    checkpoint: Path,
+    store: Store,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Ctrl-C while BentoML copies into its stores leaves neither a model nor a bento there."""
+    begun = []
+
+    def copy(_source: object, target: Path, **_options: object) -> None:
+        begun.append(target)
+        (target / "model.yaml").touch()
+        raise KeyboardInterrupt
+
+    def build(**options: str) -> None:
+        folder = store.bentos / options["name"] / options["version"]
+        folder.mkdir(parents=True)
+        copy(None, folder)
+
+    if half == "models":
+        monkeypatch.setattr(shutil, "copytree", copy)
+    monkeypatch.setattr(bentoml, "build", build)
+
+    assert main([str(checkpoint), "--data", str(tmp_path)]) == 130
+    assert [one.relative_to(tmp_path).parts[0] for one in begun] == [half]
+    assert not list(store.folder.iterdir()) + list(store.bentos.iterdir())
+    out, err = capsys.readouterr()
+    assert (out, err.splitlines()[-1]) == ("", "interrupted")
 
 
 def test_impossible_name_is_refused(checkpoint: Path, data: Path, refused: Refused) -> None:

@@ -1,8 +1,10 @@
 """`python -m antbee.predict`: files that are no pictures, and arguments that cannot be."""
 
+import importlib
 import json
 import os
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -129,6 +131,7 @@ def test_too_little_memory_is_said(
     [
         [],
         ["a.jpg", "--csv", "-", "--jsonl", "-"],
+        ["a.jpg", "--csv", "answers", "--jsonl", "answers"],
         ["a.jpg", "--threads", "0"],
         ["a.jpg", "--threads", "two"],
         ["a.jpg", "--runtime", "tensorflow"],
@@ -148,6 +151,21 @@ def test_a_folder_without_a_model(tmp_path: Path, pictures: Path, capsys: Captur
     """A folder that holds no packed model is named."""
     assert main([str(pictures), "--model", str(tmp_path)]) == 1
     assert f"error: {tmp_path} holds no packed model" in capsys.readouterr().err
+
+
+# BentoML's, as it is imported.
+@pytest.mark.filterwarnings("ignore:GitWildMatchPattern:DeprecationWarning")
+def test_a_store_that_cannot_be_read(
+    pictures: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another user's store of models is named."""
+    denied = PermissionError(13, "Permission denied", "/else/models")
+    store = importlib.import_module("bentoml.models")  # BentoML itself loads it when it is used
+    monkeypatch.setattr(store, "get", Mock(side_effect=denied))
+
+    assert main([str(pictures)]) == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error == "error: /else/models cannot be read: Permission denied"
 
 
 def test_a_damaged_model(
