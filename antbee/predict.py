@@ -102,6 +102,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.csv and arguments.csv == arguments.jsonl:
         where = "stdout" if arguments.csv == STDOUT else "one and the same file"
         parser.error(f"only one of --csv and --jsonl can go to {where}")
+    for name in (arguments.csv, arguments.jsonl):
+        if name and Path(name).suffix.lower() in SUFFIXES:  # `--csv *.jpg` would write over one
+            parser.error(f"{name} is called as a picture is: name another file for the answers")
     return run(lambda: predict(arguments))
 
 

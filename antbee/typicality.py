@@ -136,8 +136,11 @@ def typicality(score: float, reference: Sequence[float]) -> float:
 def refused(scores: Scores, level: float = UNKNOWN_BELOW, folds: int = FOLDS) -> NDArray[np.bool_]:
     """Say for each score whether it would be unknown, measured by the other folds' scores.
 
-    The folds are drawn, the same every time. Scores [N], at least two.
+    The folds are drawn, the same every time; where so few are left that they could refuse nothing,
+    each score is a fold. Scores [N], at least two.
     """
+    if len(scores) - math.ceil(len(scores) / folds) < FEWEST:
+        folds = len(scores)
     turns = np.random.default_rng(0).permutation(len(scores)) % folds
     unknown = np.zeros(len(scores), bool)
     for turn in np.unique(turns):

@@ -131,6 +131,7 @@ def test_refused_share_of_known_pictures() -> None:
 
     assert 0.03 < refused(scores).mean() < 0.06
     assert not refused(scores[: FEWEST - 1]).any()
+    assert refused(scores[: FEWEST + 1]).sum() == 1  # each fold's 16 others alone refuse nothing
 
 
 def test_cross_scores_are_those_of_strangers() -> None:

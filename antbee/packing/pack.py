@@ -19,7 +19,7 @@ from antbee import artifact
 from antbee.artifact import PackedModel, read_model, write_model
 from antbee.command import printable, say
 from antbee.errors import ModelError
-from antbee.files import sha256_of
+from antbee.files import identity, sha256_of
 from antbee.images import Preprocessing
 from antbee.packing.bank import pooled_stage
 from antbee.packing.card import write_card
@@ -142,7 +142,10 @@ def pack(path: Path, data: Path | None, runtime: str, folder: Path) -> PackedMod
         ModelError: the weights are no numbers, the export does not agree with PyTorch, or the
             runtime asked for by name is not good enough.
     """
-    checkpoint = load_checkpoint(path)
+    while True:
+        file, checkpoint, sha256 = identity(path), load_checkpoint(path), sha256_of(path)
+        if identity(path) == file:  # training has put no later one in its place meanwhile
+            break
     if not all(tensor.isfinite().all() for tensor in checkpoint.model.values()):
         raise ModelError(
             f"{path} has weights that are no numbers (NaN or infinite): its training went wrong, "
@@ -166,7 +169,7 @@ def pack(path: Path, data: Path | None, runtime: str, folder: Path) -> PackedMod
         preprocessing=Preprocessing.of_size(arguments["size"]),
         metrics=metrics,
         provenance={
-            "checkpoint": {"file": printable("/".join(path.parts[-2:])), "sha256": sha256_of(path)},
+            "checkpoint": {"file": printable("/".join(path.parts[-2:])), "sha256": sha256},
             "data": checkpoint.data,
             "weights": checkpoint.weights,
             "arguments": arguments | names,

@@ -24,7 +24,8 @@ from bentoml._internal.configuration.containers import BentoMLContainer
 from bentoml._internal.models import ModelStore
 from bentoml.exceptions import BentoMLException
 
-from antbee.artifact import ONNX, WEIGHTS, PackedModel
+from antbee.artifact import ONNX, WEIGHTS, PackedModel, read_model
+from antbee.files import sha256_of
 from antbee.packing import pack
 from antbee.training.check import check_pictures
 from antbee.training.checkpoint import (
@@ -323,6 +324,31 @@ def test_the_run_s_own_pictures_are_the_default(
     model = json.loads(next(store.folder.glob("*/*/model.json")).read_text())
     assert model["gate"]["inputs"] == "validation pictures of data"
     assert {"left_out", "unreadable"}.isdisjoint(model["provenance"]["data"])
+
+
+def test_a_checkpoint_is_replaced_while_it_is_read(
+    checkpoint: Path, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where training goes on, the checksum is that of the very weights that are packed."""
+    state = load_checkpoint(checkpoint)
+    later = state.model | {"fc.bias": torch.full((len(LABELS),), 2.0)}
+    best = tmp_path / "best.pt"
+    save_checkpoint(state, best)
+
+    def load(path: Path) -> Checkpoint:
+        loaded = load_checkpoint(path)
+        if not torch.equal(loaded.model["fc.bias"], later["fc.bias"]):
+            save_checkpoint(replace(state, model=later), path)
+        return loaded
+
+    monkeypatch.setattr(pack, "load_checkpoint", load)
+    monkeypatch.setattr(pack, "choose", lambda model, *_: model)
+
+    assert main([str(best), "--data", str(tmp_path)]) == 0
+    model = read_model(next(store.folder.glob("*/*/model.json")).parent)
+    weights = torch.load(model.path(WEIGHTS), weights_only=True)
+    assert model.provenance["checkpoint"]["sha256"] == sha256_of(best)
+    assert torch.equal(weights["fc.bias"], later["fc.bias"])
 
 
 def test_torch_bento_installs_torch(checkpoint: Path, store: Store, tmp_path: Path) -> None:

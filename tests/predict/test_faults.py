@@ -132,6 +132,8 @@ def test_too_little_memory_is_said(
         [],
         ["a.jpg", "--csv", "-", "--jsonl", "-"],
         ["a.jpg", "--csv", "answers", "--jsonl", "answers"],
+        ["b.jpg", "--csv", "a.jpg"],
+        ["b.jpg", "--jsonl", "a.PNG"],
         ["a.jpg", "--threads", "0"],
         ["a.jpg", "--threads", "two"],
         ["a.jpg", "--runtime", "tensorflow"],
