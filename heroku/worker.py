@@ -19,7 +19,7 @@ from gunicorn.asgi.protocol import ASGIProtocol
 from gunicorn.workers import gasgi
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from antbee.serving.http1 import PATIENCE, refusal
+from antbee.serving.http1 import MAX_HEADERS, PATIENCE, refusal
 
 NOTICE: Final = 1.0
 """Seconds for which a worker that is to stop goes on as before, but for telling each client not to
@@ -34,10 +34,10 @@ class Connection(ASGIProtocol):  # type: ignore[misc]  # gunicorn ships no types
     """A connection that ends by itself when it brings no request.
 
     gunicorn's protocol is an `asyncio.Protocol`. Beyond that, this class relies on `req_count`,
-    `_awaiting_request` and `_closed`, on `_feed_callback_parser` and `_on_headers_complete`, which
-    it calls, on `_current_request`, on `_will_close`, which decides what an answer says, on
-    `_send_error_response`, `_is_websocket_upgrade` and `_effective_peername`, and on
-    `_keepalive_timeout`, which ends the connection.
+    `_awaiting_request`, `_request_ready` and `_closed`, on `_feed_callback_parser` and
+    `_on_headers_complete`, which it calls, on `_current_request`, on `_will_close`, which decides
+    what an answer says, on `_send_error_response`, `_close_transport`, `_is_websocket_upgrade` and
+    `_effective_peername`, and on `_keepalive_timeout`, which ends the connection.
     """
 
     worker: "Worker"
@@ -54,6 +54,11 @@ class Connection(ASGIProtocol):  # type: ignore[misc]  # gunicorn ships no types
         if self.idle and self._deadline is None:
             self._expect_headers()
         super().data_received(data)
+        if self._deadline is not None:
+            self._received += len(data)
+            if self._received > MAX_HEADERS and not self.closing:
+                self._send_error_response(431, f"a request's headers may have {MAX_HEADERS} bytes")
+                self._close_transport()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End."""
@@ -63,8 +68,12 @@ class Connection(ASGIProtocol):  # type: ignore[misc]  # gunicorn ships no types
 
     @property
     def idle(self) -> bool:
-        """Whether no request is being answered; gunicorn counts the first when it waits for it."""
-        return bool(self._awaiting_request) or not self.req_count
+        """Whether no request is being answered; gunicorn counts the first when it waits for it.
+
+        More than one piece of a request may come before gunicorn's task has its turn.
+        """
+        came = self._request_ready is not None and self._request_ready.is_set()
+        return not came and bool(self._awaiting_request or not self.req_count)
 
     @property
     def closing(self) -> bool:
@@ -79,6 +88,7 @@ class Connection(ASGIProtocol):  # type: ignore[misc]  # gunicorn ships no types
             self.transport.close()
 
     def _expect_headers(self) -> None:
+        self._received = 0
         self._deadline = self.worker.loop.call_later(PATIENCE, self.end)
 
     def _headers_came(self) -> None:

@@ -1,6 +1,8 @@
 """gunicorn's worker, with connections that end."""
 
+import asyncio
 import contextlib
+import importlib.util
 import os
 import signal
 import socket
@@ -9,9 +11,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import psutil
 import pytest
+from gunicorn.config import Config
 
 from tests.conftest import REPOSITORY, free_port
 
@@ -142,6 +147,65 @@ def test_lengths_that_are_none(start: Callable[..., Gunicorn]) -> None:
 
         assert server.connect(sent.encode("latin-1")).recv(12) == b"HTTP/1.1 400", length
     assert b" 200 OK" in answer(server.connect(request()))
+
+
+def test_headers_without_an_end(start: Callable[..., Gunicorn]) -> None:
+    """Headers that go on and on are refused before they fill the memory."""
+    endless = b"".join(b"X-%d: %s\r\n" % (number, bytes(8000)) for number in range(1, 90))
+    connection = start().connect(b"GET / HTTP/1.1\r\nHost: here\r\n")
+    with contextlib.suppress(OSError):
+        connection.sendall(endless.replace(b"\0", b"a"))
+
+    assert connection.recv(12) == b"HTTP/1.1 431"
+
+
+def test_request_in_pieces_is_not_idle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A piece that comes before gunicorn has looked at those before it begins no new request."""
+    path = REPOSITORY / "heroku/worker.py"
+    spec = importlib.util.spec_from_file_location("worker", path)
+    assert spec is not None
+    assert spec.loader is not None
+    worker: Any = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(worker)
+    monkeypatch.setattr(worker, "PATIENCE", 0.1)
+
+    async def app(_: Any, receive: Any, send: Any) -> None:  # noqa: ANN401 - ASGI's
+        while (await receive())["more_body"]:
+            pass
+        await asyncio.sleep(0.5)
+        headers = [(b"content-length", b"2")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"ok"})
+
+    async def upload() -> bytes:
+        loop = asyncio.get_running_loop()
+        state = {"nr": 0, "nr_conns": 0, "max_requests": 9, "alive": True, "stopping": False}
+        log = SimpleNamespace(access_log_enabled=False, debug=lambda *_: None)
+        few = SimpleNamespace(
+            **state,
+            log=log,
+            cfg=Config(),
+            asgi=app,
+            loop=loop,
+            connections={},
+            admit=lambda _: None,
+        )
+        theirs, ours = socket.socketpair()
+        theirs.setblocking(False)
+        ours.setblocking(False)
+        with theirs:
+            _, connection = await loop.connect_accepted_socket(lambda: worker.Connection(few), ours)
+            for piece in (
+                b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 4\r\n\r\n",
+                b"ab",
+                b"cd",
+            ):
+                connection.data_received(piece)
+            answered = await loop.sock_recv(theirs, 1000)
+        await asyncio.wait_for(connection._task, 5)
+        return answered
+
+    assert b" 200 OK" in asyncio.run(upload())
 
 
 def test_idle_connection_is_kept(start: Callable[..., Gunicorn]) -> None:
