@@ -142,7 +142,9 @@ os.environ.setdefault("ANTBEE_TIMEOUT", "22")
 
 # Ours: gunicorn's own keeps idle and half-sent connections, and any number of them.
 worker_class = "worker.Worker"
-worker_connections = 512
+# Each is a file, of which a process may have 1024 unless somebody has allowed it more. Whoever asks
+# again as soon as it is refused keeps its place, and beyond these even a probe finds none.
+worker_connections = 896
 bind = addresses(os.environ.get("PORT", "5000"))
 # ONNX Runtime's threads do not survive a fork: a worker forked from a loaded service hangs.
 preload_app = False
