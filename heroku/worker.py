@@ -29,6 +29,10 @@ LINGER: Final = 2.0
 """Seconds after that for which it still answers on idle connections, before it ends them: whoever
 is just sending a request there loses it otherwise."""
 
+UNREAD: Final = 60.0
+"""Seconds in which a client must take some of its answer. Otherwise its connection is dropped: it
+would be kept for ever, since one that is being answered gives way to no other."""
+
 
 class Connection(ASGIProtocol):  # type: ignore[misc]  # gunicorn ships no types
     """A connection that ends by itself when it brings no request.
@@ -45,6 +49,7 @@ class Connection(ASGIProtocol):  # type: ignore[misc]  # gunicorn ships no types
     def connection_made(self, transport: Transport) -> None:
         """Begin, and give the client `PATIENCE` seconds for its first request."""
         self._deadline: asyncio.TimerHandle | None = None
+        self._unread: asyncio.TimerHandle | None = None
         super().connection_made(transport)
         self._expect_headers()
         self.worker.admit(self)
@@ -63,8 +68,20 @@ class Connection(ASGIProtocol):  # type: ignore[misc]  # gunicorn ships no types
     def connection_lost(self, exc: Exception | None) -> None:
         """End."""
         self._headers_came()
+        self._forget_unread()
         self.worker.connections.pop(self, None)
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Wait with the rest of an answer, and give the client `UNREAD` seconds to take some."""
+        super().pause_writing()
+        self._expect_reading()
+
+    def resume_writing(self) -> None:
+        """Go on with it; what is left on a connection that was ended has to be taken still."""
+        if not self._closed:
+            self._forget_unread()
+        super().resume_writing()
 
     @property
     def idle(self) -> bool:
@@ -95,6 +112,27 @@ class Connection(ASGIProtocol):  # type: ignore[misc]  # gunicorn ships no types
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+
+    def _close_transport(self) -> None:
+        if self.transport and not self._closed:
+            super()._close_transport()
+            self._expect_reading()
+
+    def _expect_reading(self) -> None:
+        self._forget_unread()
+        unread = self.transport.get_write_buffer_size()
+        self._unread = self.worker.loop.call_later(UNREAD, self._look_for_reading, unread)
+
+    def _look_for_reading(self, unread: int) -> None:
+        if self.transport.get_write_buffer_size() < unread:
+            self._expect_reading()
+        else:
+            self.transport.abort()
+
+    def _forget_unread(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
 
     def _feed_callback_parser(self, data: bytes) -> bool:
         try:
