@@ -129,6 +129,9 @@ if not (count.isascii() and count.isdigit() and int(count)):
     sys.exit(f"error: WEB_CONCURRENCY={count!r}: it must be a whole number from 1")
 workers = that_fit(int(count))
 os.environ["WEB_CONCURRENCY"] = str(workers)
+port = os.environ.get("PORT", "5000")
+if not (port.isascii() and port.isdigit() and int(port) <= 65535):  # noqa: PLR2004 - the last port
+    sys.exit(f"error: PORT={port!r}: it must be a whole number up to 65535")
 for name, value in limits_of_worker(memory, workers, cores(), input_size()).items():
     os.environ.setdefault(name, value)
 if "DYNO" in os.environ:
@@ -142,8 +145,10 @@ os.environ.setdefault("ANTBEE_TIMEOUT", "22")
 
 # Ours: gunicorn's own keeps idle and half-sent connections, and any number of them.
 worker_class = "worker.Worker"
-worker_connections = 512
-bind = addresses(os.environ.get("PORT", "5000"))
+# Each is a file, of which a process may have 1024 unless somebody has allowed it more. Whoever asks
+# again as soon as it is refused keeps its place, and beyond these even a probe finds none.
+worker_connections = 896
+bind = addresses(port)
 # ONNX Runtime's threads do not survive a fork: a worker forked from a loaded service hangs.
 preload_app = False
 # Longer than the 90 s after which Heroku's router lets go of an idle connection: whoever closes

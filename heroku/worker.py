@@ -19,7 +19,7 @@ from gunicorn.asgi.protocol import ASGIProtocol
 from gunicorn.workers import gasgi
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from antbee.serving.http1 import PATIENCE, refusal
+from antbee.serving.http1 import MAX_HEADERS, PATIENCE, refusal
 
 NOTICE: Final = 1.0
 """Seconds for which a worker that is to stop goes on as before, but for telling each client not to
@@ -29,15 +29,19 @@ LINGER: Final = 2.0
 """Seconds after that for which it still answers on idle connections, before it ends them: whoever
 is just sending a request there loses it otherwise."""
 
+UNREAD: Final = 60.0
+"""Seconds in which a client must take some of its answer. Otherwise its connection is dropped: it
+would be kept for ever, since one that is being answered gives way to no other."""
+
 
 class Connection(ASGIProtocol):  # type: ignore[misc]  # gunicorn ships no types
     """A connection that ends by itself when it brings no request.
 
     gunicorn's protocol is an `asyncio.Protocol`. Beyond that, this class relies on `req_count`,
-    `_awaiting_request` and `_closed`, on `_feed_callback_parser` and `_on_headers_complete`, which
-    it calls, on `_current_request`, on `_will_close`, which decides what an answer says, on
-    `_send_error_response`, `_is_websocket_upgrade` and `_effective_peername`, and on
-    `_keepalive_timeout`, which ends the connection.
+    `_awaiting_request`, `_request_ready` and `_closed`, on `_feed_callback_parser` and
+    `_on_headers_complete`, which it calls, on `_current_request`, on `_will_close`, which decides
+    what an answer says, on `_send_error_response`, `_close_transport`, `_is_websocket_upgrade` and
+    `_effective_peername`, and on `_keepalive_timeout`, which ends the connection.
     """
 
     worker: "Worker"
@@ -45,6 +49,7 @@ class Connection(ASGIProtocol):  # type: ignore[misc]  # gunicorn ships no types
     def connection_made(self, transport: Transport) -> None:
         """Begin, and give the client `PATIENCE` seconds for its first request."""
         self._deadline: asyncio.TimerHandle | None = None
+        self._unread: asyncio.TimerHandle | None = None
         super().connection_made(transport)
         self._expect_headers()
         self.worker.admit(self)
@@ -54,17 +59,38 @@ class Connection(ASGIProtocol):  # type: ignore[misc]  # gunicorn ships no types
         if self.idle and self._deadline is None:
             self._expect_headers()
         super().data_received(data)
+        if self._deadline is not None:
+            self._received += len(data)
+            if self._received > MAX_HEADERS and not self.closing:
+                self._send_error_response(431, f"a request's headers may have {MAX_HEADERS} bytes")
+                self._close_transport()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End."""
         self._headers_came()
+        self._forget_unread()
         self.worker.connections.pop(self, None)
         super().connection_lost(exc)
 
+    def pause_writing(self) -> None:
+        """Wait with the rest of an answer, and give the client `UNREAD` seconds to take some."""
+        super().pause_writing()
+        self._expect_reading()
+
+    def resume_writing(self) -> None:
+        """Go on with it; what is left on a connection that was ended has to be taken still."""
+        if not self._closed:
+            self._forget_unread()
+        super().resume_writing()
+
     @property
     def idle(self) -> bool:
-        """Whether no request is being answered; gunicorn counts the first when it waits for it."""
-        return bool(self._awaiting_request) or not self.req_count
+        """Whether no request is being answered; gunicorn counts the first when it waits for it.
+
+        More than one piece of a request may come before gunicorn's task has its turn.
+        """
+        came = self._request_ready is not None and self._request_ready.is_set()
+        return not came and bool(self._awaiting_request or not self.req_count)
 
     @property
     def closing(self) -> bool:
@@ -79,12 +105,34 @@ class Connection(ASGIProtocol):  # type: ignore[misc]  # gunicorn ships no types
             self.transport.close()
 
     def _expect_headers(self) -> None:
+        self._received = 0
         self._deadline = self.worker.loop.call_later(PATIENCE, self.end)
 
     def _headers_came(self) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+
+    def _close_transport(self) -> None:
+        if self.transport and not self._closed:
+            super()._close_transport()
+            self._expect_reading()
+
+    def _expect_reading(self) -> None:
+        self._forget_unread()
+        unread = self.transport.get_write_buffer_size()
+        self._unread = self.worker.loop.call_later(UNREAD, self._look_for_reading, unread)
+
+    def _look_for_reading(self, unread: int) -> None:
+        if self.transport.get_write_buffer_size() < unread:
+            self._expect_reading()
+        else:
+            self.transport.abort()
+
+    def _forget_unread(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
 
     def _feed_callback_parser(self, data: bytes) -> bool:
         try:

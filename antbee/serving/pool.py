@@ -69,10 +69,14 @@ class Ticket:
 
         asyncio's own way from a thread's future to a loop's takes three times as long.
         """
-        value, raised = None, None
+        value: object = None
+        raised: BaseException | None = None
         try:
             self.waited(time.perf_counter() - submitted)
             value = work(self.check)
+        except StopIteration as error:  # which no future takes, and no coroutine raises
+            raised = RuntimeError("work ended with StopIteration")
+            raised.__cause__ = error
         except BaseException as error:  # noqa: BLE001 - raised where the result is waited for
             raised = error
         with suppress(RuntimeError):  # the loop is closed

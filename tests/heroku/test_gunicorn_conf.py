@@ -134,11 +134,14 @@ def test_listens_on_what_there_is(conf: dict[str, Any], ipv6: bool, addresses: l
     assert addresses == function("80")
 
 
-def test_bad_number_of_workers_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A number of workers that is none stops the start with its name and value."""
-    monkeypatch.setattr("os.environ", {"WEB_CONCURRENCY": "auto"})
+@pytest.mark.parametrize(
+    ("name", "value"), [("WEB_CONCURRENCY", "auto"), ("PORT", "http"), ("PORT", "65536")]
+)
+def test_bad_number_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    """A number of workers, or of a port, that is none stops the start with its name and value."""
+    monkeypatch.setattr("os.environ", {name: value})
 
-    with pytest.raises(SystemExit, match="WEB_CONCURRENCY='auto'"):
+    with pytest.raises(SystemExit, match=f"{name}='{value}'"):
         runpy.run_path(str(CONF))
 
 

@@ -1,17 +1,22 @@
 """gunicorn's worker, with connections that end."""
 
+import asyncio
 import contextlib
+import importlib.util
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import psutil
 import pytest
+from gunicorn.config import Config
 
 from tests.conftest import REPOSITORY, free_port
 
@@ -142,6 +147,99 @@ def test_lengths_that_are_none(start: Callable[..., Gunicorn]) -> None:
 
         assert server.connect(sent.encode("latin-1")).recv(12) == b"HTTP/1.1 400", length
     assert b" 200 OK" in answer(server.connect(request()))
+
+
+def test_headers_without_an_end(start: Callable[..., Gunicorn]) -> None:
+    """Headers that go on and on are refused before they fill the memory."""
+    endless = b"".join(b"X-%d: %s\r\n" % (number, bytes(8000)) for number in range(1, 90))
+    connection = start().connect(b"GET / HTTP/1.1\r\nHost: here\r\n")
+    with contextlib.suppress(OSError):
+        connection.sendall(endless.replace(b"\0", b"a"))
+
+    assert connection.recv(12) == b"HTTP/1.1 431"
+
+
+@contextlib.asynccontextmanager
+async def connected(worker: Any, app: Any) -> AsyncIterator[tuple[socket.socket, Any]]:  # noqa: ANN401 - gunicorn's
+    """Make a connection of the worker's in this process, and the client's end of it."""
+    loop = asyncio.get_running_loop()
+    state = {"nr": 0, "nr_conns": 0, "max_requests": 9, "alive": True, "stopping": False}
+    log = SimpleNamespace(access_log_enabled=False, debug=lambda *_: None)
+    cfg = Config()
+    cfg.set("asgi_disconnect_grace_period", 0)
+    made = {"cfg": cfg, "log": log, "asgi": app, "loop": loop, "connections": {}}
+    few = SimpleNamespace(**state, **made, admit=lambda _: None)
+    theirs, ours = socket.socketpair()
+    theirs.setblocking(False)
+    ours.setblocking(False)
+    with theirs:
+        _, connection = await loop.connect_accepted_socket(lambda: worker.Connection(few), ours)
+        yield theirs, connection
+    await asyncio.wait_for(connection._task, 5)
+
+
+@pytest.fixture
+def worker() -> Any:  # noqa: ANN401 - a module that no package has
+    """Load the worker's module."""
+    spec = importlib.util.spec_from_file_location("worker", REPOSITORY / "heroku/worker.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_request_in_pieces_is_not_idle(
+    worker: Any,  # noqa: ANN401 - likewise
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A piece that comes before gunicorn has looked at those before it begins no new request."""
+    monkeypatch.setattr(worker, "PATIENCE", 0.1)
+    head = b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 4\r\n\r\n"
+
+    async def app(_: Any, receive: Any, send: Any) -> None:  # noqa: ANN401 - ASGI's
+        while (await receive())["more_body"]:
+            pass
+        await asyncio.sleep(0.5)
+        headers = [(b"content-length", b"2")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"ok"})
+
+    async def upload() -> bytes:
+        async with connected(worker, app) as (client, connection):
+            for piece in (head, b"ab", b"cd"):
+                connection.data_received(piece)
+            return await asyncio.get_running_loop().sock_recv(client, 1000)
+
+    assert b" 200 OK" in asyncio.run(upload())
+
+
+@pytest.mark.parametrize("size", [25_000, 5_000_000], ids=["ended", "waiting"])
+def test_client_that_does_not_read_is_dropped(
+    worker: Any,  # noqa: ANN401 - likewise
+    monkeypatch: pytest.MonkeyPatch,
+    size: int,
+) -> None:
+    """An answer of which nothing is taken keeps no connection, nor what is left of one ended."""
+    monkeypatch.setattr(worker, "UNREAD", 0.1)
+
+    async def app(_: Any, __: Any, send: Any) -> None:  # noqa: ANN401 - ASGI's
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for _ in range(2):  # the system takes some of it
+            await send({"type": "http.response.body", "body": bytes(size), "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def ask() -> None:
+        async with connected(worker, app) as (_, connection):
+            connection.transport.get_extra_info("socket").setsockopt(
+                socket.SOL_SOCKET, socket.SO_SNDBUF, 4096
+            )
+            connection.data_received(b"GET / HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n")
+            async with asyncio.timeout(5):
+                while connection.worker.nr_conns:
+                    await asyncio.sleep(0.05)
+
+    asyncio.run(ask())
 
 
 def test_idle_connection_is_kept(start: Callable[..., Gunicorn]) -> None:

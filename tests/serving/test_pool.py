@@ -196,6 +196,18 @@ def test_error_in_telling_is_the_works() -> None:
     asyncio.run(twice(Pool(1, 0, waited)))
 
 
+def test_work_that_stops_an_iteration_is_a_bug() -> None:
+    """StopIteration, which no future takes, is told at once like any other bug of the work."""
+
+    async def stop(pool: Pool) -> None:
+        with pool.ticket() as ticket:
+            async with asyncio.timeout(2):
+                await ticket.run(lambda _: next(iter(())))
+
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        asyncio.run(stop(Pool(1, 0)))
+
+
 def test_refused_picture_is_let_go() -> None:
     """What work that failed had in its hands is freed at once, not when Python looks for cycles."""
     held: list[weakref.ref[set[int]]] = []
