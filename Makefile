@@ -4,7 +4,7 @@ export EPOCHS WEIGHTS DATA_URL
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder
 
-.PHONY: help serve test test-all check bench heroku-test tools lock
+.PHONY: help serve test test-all check bench heroku-test tools ray trainers lock
 
 help:
 	@echo "make serve        from nothing to a server on PORT (EPOCHS, WEIGHTS and DATA_URL pass through)"
@@ -14,7 +14,7 @@ help:
 	@echo "make bench        serving beside its peers (twenty minutes; BENTO is a tag); with WEIGHTS=FILE,"
 	@echo "                  training beside its peers (make trainers) and exact resumption too (an hour)"
 	@echo "make heroku-test  the container image, as a dyno runs it (needs Docker; half an hour with FULL=1)"
-	@echo "make tools        what the tests of aws/ and kubernetes/ need beside that, into .venv-tools"
+	@echo "make tools ray    what the tests of aws/, kubernetes/ and antbee.batch on Ray need beside that"
 
 serve: .venv/train.installed
 	@sh scripts/quickstart.sh
@@ -42,11 +42,6 @@ heroku-test: .venv/dev.installed
 	@docker info >/dev/null 2>&1 || { echo "error: no Docker engine answers: start one" >&2; exit 1; }
 	$(BIN)/python -m pytest tests/heroku/container
 
-tools: .venv-tools/installed
-.venv-tools/installed: pyproject.toml scripts/install.sh
-	@PYTHON="$(PYTHON)" sh scripts/install.sh tools
-	@touch $@
-
 data/train:
 	sh get_data.sh
 
@@ -62,12 +57,9 @@ lock: .venv/dev.installed
 	@PYTHON="$(PYTHON)" sh scripts/install.sh $*
 	@touch $@
 
-# Apart from .venv: what the tests of antbee.batch on Ray need, and what benchmarks/training.py compares
-# train.py with.
-.PHONY: ray trainers
-ray trainers: %: .venv-%/installed
-.venv-ray/installed .venv-trainers/installed: .venv-%/installed: pyproject.toml requirements.txt
-	@$(PYTHON) -m venv .venv-$*
-	@.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check \
-	    --constraint requirements.txt --editable ".[$*]"
+# Apart from .venv: what the tests of other people's systems need, those of antbee.batch on Ray, and
+# what benchmarks/training.py compares train.py with.
+tools ray trainers: %: .venv-%/installed
+.venv-%/installed: pyproject.toml requirements.txt scripts/install.sh
+	@PYTHON="$(PYTHON)" sh scripts/install.sh $*
 	@touch $@

@@ -4,7 +4,7 @@
 # app's Git repository, in place of what is there, and Heroku's buildpack for Python builds it; else
 # an image is built here and pushed, for an app on the container stack.
 # --dry-run stops before the push, and goes on where only Heroku's side is not ready yet. PICTURE is
-# the picture to try it with (default: drawn here).
+# the picture to try it with (default: drawn here), ANTBEE_API_KEY the key that the app asks for.
 set -eu
 
 usage="usage: deploy.sh [--git] [--dry-run] APP [TAG]"
@@ -36,6 +36,8 @@ tag=${tag:-ant_bee_classifier:latest}
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 registry=${HEROKU_REGISTRY:-registry.heroku.com}
 image=$registry/$app/web
+key=${ANTBEE_API_KEY:-}
+key=${key%%,*} # of several, any
 scratch=$(mktemp -d)
 exported=$scratch/export
 container=
@@ -110,9 +112,11 @@ wait_until_ready() { # URL SECONDS [PROCESS]
     done
 }
 
+# The key is in no command's arguments, which others on this machine could read.
 post_picture() { # URL
-    curl --silent --show-error --fail --max-time 60 -X POST "$1/predict" \
-        -H 'Content-Type: image/*' --data-binary @"$picture"
+    { [ -z "$key" ] || echo "Authorization: Bearer $key"; } |
+        curl --silent --show-error --fail --max-time 60 -X POST "$1/predict" \
+            --header @- -H 'Content-Type: image/*' --data-binary @"$picture"
 }
 
 # Asks for a prediction: the answer is in `answer`, and the model that gave it in `model`.
@@ -194,7 +198,8 @@ ask_app() {
     until ask "$url" && [ "$model" = "$tried" ]; do
         # What ran before answers until its successor is up.
         left=$((left - 1))
-        [ "$left" -gt 0 ] || fail "it is ready, but $tried answers no picture: heroku logs --app $app"
+        [ "$left" -gt 0 ] ||
+            fail "$tried answers no picture: give its key in ANTBEE_API_KEY, or heroku logs --app $app"
         sleep 1
     done
     echo "    it answers: $answer" >&2
@@ -220,4 +225,5 @@ if [ -n "$dry" ]; then
 fi
 if [ "$by" = git ]; then push_export; else push_image; fi
 ask_app
-echo "curl -X POST $url/predict -H 'Content-Type: image/*' --data-binary @PICTURE"
+[ -z "$key" ] || key=" -H 'Authorization: Bearer KEY'"
+echo "curl -X POST $url/predict$key -H 'Content-Type: image/*' --data-binary @PICTURE"

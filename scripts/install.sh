@@ -1,9 +1,10 @@
 #!/bin/sh
 # Makes .venv, or adds to it: install.sh train|dev|bench
 # train is what training, packing and serving need; dev adds tests and checks, bench the peers.
-# install.sh tools makes .venv-tools instead: what other people's systems are tested with.
+# install.sh ray|trainers|tools makes .venv-ray and so on instead: what antbee.batch on Ray is tested
+# with, what training is compared with, and what other people's systems are tested with.
 set -eu
-cd "$(dirname "$0")/.."
+CDPATH='' cd -- "$(dirname -- "$0")/.."
 
 torch_cpu=https://download.pytorch.org/whl/cpu
 
@@ -14,14 +15,20 @@ say() { echo "$*" >&2; }
 
 # Most of what make serve needs is never imported, and compiled when it is. Tests start hundreds of
 # processes, in which Python may be forbidden to write what it compiles.
-venv=.venv uv_compile= pip_compile=--no-compile
+venv=.venv compile=
 case ${1:-} in
     train) extras=train ;;
-    dev) extras=train,dev uv_compile=--compile-bytecode pip_compile= ;;
-    bench) extras=train,dev,bench uv_compile=--compile-bytecode pip_compile= ;;
+    dev) extras=train,dev compile=yes ;;
+    bench) extras=train,dev,bench compile=yes ;;
+    ray | trainers) extras=$1 venv=.venv-$1 compile=yes ;;
     tools) venv=.venv-tools ;;
-    *) say "usage: install.sh train|dev|bench|tools"; exit 2 ;;
+    *) say "usage: install.sh train|dev|bench|ray|trainers|tools"; exit 2 ;;
 esac
+
+# pip that is interrupted ends as one that failed, and nothing is to take its place.
+trap 'exit 129' HUP
+trap 'exit 130' INT
+trap 'exit 143' TERM
 
 # PyPI's torch for Linux brings gigabytes of CUDA, of no use without an NVIDIA GPU. PyTorch's own
 # index has builds without it, where it can be reached.
@@ -29,7 +36,8 @@ wants_cpu_builds() {
     [ "$(uname -s)" = Linux ] || return 1
     if command -v nvidia-smi >/dev/null && nvidia-smi >/dev/null 2>&1; then return 1; fi
     "$python" - "$torch_cpu/torch/" <<'PYTHON'
-import sys, urllib.request
+import signal, sys, urllib.request
+signal.signal(signal.SIGINT, signal.SIG_DFL)  # no traceback
 try:
     urllib.request.urlopen(sys.argv[1], timeout=5).close()
 except OSError:
@@ -56,13 +64,11 @@ install() {
         [ -x "$uv" ] || pip install --quiet --retries 1 uv >/dev/null 2>&1 || uv=
     }
     if [ -n "$uv" ]; then
-        code=0
-        "$venv/bin/python" scripts/uv_install.py "$uv" $uv_compile "$@" || code=$?
-        # Interrupted or ended, which is no fault of uv's.
-        case $code in 0) return ;; 129 | 130 | 143) exit $code ;; esac
+        "$venv/bin/python" scripts/uv_install.py "$uv" ${compile:+--compile-bytecode} "$@" && return
         say "uv cannot install this here: trying pip, which takes longer"
     fi
-    pip install $pip_compile "$@"
+    [ -n "$compile" ] || set -- --no-compile "$@"
+    pip install "$@"
 }
 
 install_tools() {
@@ -85,14 +91,15 @@ PYTHON
 }
 
 began=$(date +%s)
-if [ ! -x "$venv/bin/python" ]; then
+# The list of pip's files is written last: without it, a virtual environment was not made to its end.
+if ! "$venv/bin/python" -c 'import importlib.metadata as m; m.files("pip") or exit(1)' 2>/dev/null; then
     say "making $venv (a few minutes the first time)"
     "$python" -m venv "$venv" || { say "error: no virtual environment: on Debian, apt install python3-venv"; exit 1; }
 fi
 
 if [ "$venv" = .venv-tools ]; then install_tools; exit 0; fi
 set -- --constraint requirements.txt --editable ".[$extras]"
-if wants_cpu_builds; then
+if [ "$extras" != ray ] && wants_cpu_builds; then
     say "no NVIDIA GPU here: taking torch's CPU builds"
     set -- --extra-index-url "$torch_cpu" "$@"
 fi

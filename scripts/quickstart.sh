@@ -2,7 +2,7 @@
 # What `make serve` does once .venv is there: pictures, training, packing, then the server.
 # Whatever exists already is used as it is; delete data/, saved_models/ or a bento to redo it.
 set -eu
-cd "$(dirname "$0")/.."
+CDPATH='' cd -- "$(dirname -- "$0")/.."
 
 bin=.venv/bin
 tag_file=saved_models/bento
@@ -24,7 +24,8 @@ took() {
 
 online() {
     "$bin/python" - <<'EOF'
-import sys, urllib.error, urllib.request
+import signal, sys, urllib.error, urllib.request
+signal.signal(signal.SIGINT, signal.SIG_DFL)  # no traceback
 try:
     urllib.request.urlopen("https://download.pytorch.org/models/", timeout=5).close()
 except urllib.error.HTTPError:
@@ -36,7 +37,7 @@ EOF
 
 get_pictures() {
     if [ -d data/train ]; then
-        say "pictures: data/ is there"
+        say "pictures: data/ is there${DATA_URL:+, whatever DATA_URL says: delete it to get others}"
     elif [ -n "${DATA_URL:-}" ] || is_online; then
         sh get_data.sh
     else
@@ -65,19 +66,25 @@ starting_weights() {
 train() {
     last=$(ls -d saved_models/[0-9]*-*/last.pt 2>/dev/null | tail -n 1)
     if [ -n "$last" ]; then
-        say "training: going on with $last; delete saved_models/ to begin anew"
+        whatever=${EPOCHS:+, whatever EPOCHS says}${WEIGHTS:+, whatever WEIGHTS says}
+        say "training: going on with $last as it began$whatever; delete saved_models/ to begin anew"
         "$bin/python" train.py --checkpoint "$last" --data data --bento no
     else
         "$bin/python" train.py --weights "$(starting_weights)" --bento no ${EPOCHS:+--epochs "$EPOCHS"}
     fi
 }
 
-# Two progress bars at once would write over each other.
+# Packs the checkpoint that training names, and waits for its report. Two progress bars at once would
+# write over each other, and that it was interrupted is said by training or by make.
 pack() {
     read -r best || exit 1
     case $best in "exit "*) exit "${best#exit }" ;; esac
-    TQDM_DISABLE=1 "$bin/python" save_to_bento.py "$best" >"$tag_file.new"
+    TQDM_DISABLE=1 "$bin/python" save_to_bento.py "$best" 2>&1 >"$tag_file.new" | {
+        trap '' INT
+        while IFS= read -r line; do [ "$line" = interrupted ] || printf '%s\n' "$line" >&2; done
+    }
     if read -r failure; then exit "${failure#exit }"; fi
+    [ -s "$tag_file.new" ] # the tag is the last that packing does
 }
 
 port_is_free() {
@@ -98,6 +105,9 @@ import sys, bentoml
 bentoml.models.get(bentoml.bentos.get(sys.argv[1]).info.args["model"])
 EOF
 }
+
+# Some shells go on where a program, interrupted, has ended by itself.
+trap 'exit 130' INT
 
 # Before minutes of training, not after.
 port_is_free

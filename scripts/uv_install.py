@@ -15,16 +15,19 @@ from typing import Final, NoReturn
 
 SECTIONS: Final = ("global", "install", ":env:")
 """What `pip install` reads, the last first."""
-LISTS: Final = ("constraint", "extra-index-url", "find-links", "trusted-host")
+LISTS: Final = ("constraint", "find-links", "trusted-host")
 FORMATS: Final = ("no-binary", "only-binary")
 FLAGS: Final = {"no-index": "--no-index", "no-cache-dir": "--no-cache", "pre": "--prerelease=allow"}
 VARIABLES: Final = {
     "client-cert": ("SSL_CLIENT_CERT",),
+    "extra-index-url": ("UV_EXTRA_INDEX_URL",),
+    "index-url": ("UV_INDEX_URL",),
     "proxy": ("HTTP_PROXY", "HTTPS_PROXY"),
     "retries": ("UV_HTTP_RETRIES",),
     "timeout": ("UV_HTTP_TIMEOUT",),
     "default-timeout": ("UV_HTTP_TIMEOUT",),
 }
+"""Addresses of indexes have passwords in them, and others here can read a command's arguments."""
 WITHOUT_EFFECT: Final = {
     *("break-system-packages", "cache-dir", "compile", "config-file", "debug", "log"),
     *("disable-pip-version-check", "no-color", "no-compile", "no-input", "progress-bar"),
@@ -43,11 +46,15 @@ def main(argv: Sequence[str]) -> NoReturn:
         stdout=subprocess.PIPE,
         text=True,
         check=False,
-    ).stdout
+    )
+    if listed.returncode:
+        sys.exit(1)  # it has said why
     try:
-        options, variables = translate(read_settings(listed), os.environ)
+        options, variables = translate(read_settings(listed.stdout), os.environ)
     except ValueError as error:
         sys.exit(str(error))
+    # An option takes the place of the variable of its name, where pip adds the two.
+    arguments = ["--index" if one == "--extra-index-url" else one for one in arguments]
     command = [uv, "pip", "install", "--python", sys.executable, *options, *arguments]
     os.execve(uv, command, {**os.environ, **variables})  # noqa: S606 - no shell is the point
 
@@ -81,9 +88,7 @@ def translate(
         kind = "DIR" if Path(certificates).is_dir() else "FILE"
         variables[f"SSL_CERT_{kind}"] = certificates
     for name, value in settings.items():
-        if name == "index-url":
-            options.append(f"--index-url={value}")
-        elif name in LISTS:
+        if name in LISTS:
             options += [f"--{name}={one}" for one in value.split()]
         elif name in FORMATS:
             options += [f"--{name}={one}" for one in value.replace(",", " ").split()]
@@ -92,7 +97,7 @@ def translate(
         elif name in VARIABLES:
             if name == "proxy" and "://" not in value:
                 value = f"http://{value}"  # noqa: PLW2901 - as pip reads it
-            variables |= dict.fromkeys(VARIABLES[name], value)
+            variables |= dict.fromkeys(VARIABLES[name], " ".join(value.split()))
         elif name != "cert" and name not in WITHOUT_EFFECT:
             raise ValueError(f"pip is told {name}={value}, which uv has no word for")
     return options, variables

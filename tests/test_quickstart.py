@@ -92,11 +92,11 @@ esac
 """
 
 
-def follow(tmp_path: Path, train: str, pack: str) -> tuple[int, str]:
+def follow(tmp_path: Path, train: str, pack: str, **told: str) -> tuple[int, str]:
     """Run the script with scripts for training and packing; its exit code, and what it said."""
     shutil.copytree(REPOSITORY / "scripts", tmp_path / "scripts")
     for folder in (".venv/bin", "data/train", "saved_models"):
-        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
     for name in ("python", "bentoml"):
         (tmp_path / ".venv/bin" / name).write_text(STUB)
         (tmp_path / ".venv/bin" / name).chmod(0o755)
@@ -105,7 +105,7 @@ def follow(tmp_path: Path, train: str, pack: str) -> tuple[int, str]:
     settings = {"REAL": sys.executable, "PORT": str(free_port()), "WEIGHTS": "none"}
     done = subprocess.run(
         ["/bin/sh", tmp_path / "scripts/quickstart.sh"],
-        env={"PATH": "/usr/bin:/bin", **settings},
+        env={"PATH": "/usr/bin:/bin", **settings, **told},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -142,3 +142,28 @@ def test_what_fails_ends_it(tmp_path: Path, train: str, pack: str, code: int) ->
     assert found == code
     assert "serving" not in said
     assert not (tmp_path / "saved_models/bento").exists()
+
+
+def test_an_interruption_is_said_once(tmp_path: Path) -> None:
+    """Ctrl-C ends the report and packing beside it; packing says what it has to say at once."""
+    report = (
+        "echo best.pt; while [ ! -e packed ]; do sleep 0.1; done; echo interrupted >&2; exit 130"
+    )
+    pack = "echo packing best.pt >&2; echo interrupted >&2; touch packed; exit 130"
+    code, said = follow(tmp_path, report, pack)
+
+    assert code == 130
+    assert said.count("interrupted") == 1
+    assert "packing best.pt" in said
+
+
+def test_what_comes_too_late_is_said(tmp_path: Path) -> None:
+    """What was begun goes on as it began, whatever it is told now."""
+    last = tmp_path / "saved_models/20260101-000000-resnet18/last.pt"
+    last.parent.mkdir(parents=True)
+    last.touch()
+    code, said = follow(tmp_path, "echo best.pt", "echo tag:$1", EPOCHS="5", DATA_URL="a.zip")
+
+    assert code == 0
+    assert "pictures: data/ is there, whatever DATA_URL says" in said
+    assert "last.pt as it began, whatever EPOCHS says, whatever WEIGHTS says; delete" in said

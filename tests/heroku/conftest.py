@@ -67,20 +67,22 @@ class Machine:
     port: int
     exported: Path
 
-    def run(self, script: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, script: str, *arguments: str | Path, **settings: str
+    ) -> subprocess.CompletedProcess[str]:
         """Run a script of `heroku` to its end, in the machine's folder."""
         return subprocess.run(
             ["sh", f"heroku/{script}", *arguments],  # noqa: S607 - sh is everywhere
             cwd=self.folder,
-            env=self.variables(),
+            env=self.variables(**settings),
             capture_output=True,
             text=True,
             check=False,
         )
 
-    def deploy(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def deploy(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
         """Run deploy.sh to its end."""
-        return self.run("deploy.sh", *arguments)
+        return self.run("deploy.sh", *arguments, **settings)
 
     def variables(self, **settings: str) -> dict[str, str]:
         """Return the environment in which its scripts run."""

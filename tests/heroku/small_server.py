@@ -6,7 +6,10 @@ It answers as Lambda's emulator, too, where it gets an event.
 import base64
 import http.server
 import json
+import os
 import sys
+
+KEY = os.environ.get("SMALL_SERVER_KEY")
 
 
 class Server(http.server.BaseHTTPRequestHandler):
@@ -19,6 +22,9 @@ class Server(http.server.BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         """Say how many bytes came, and which the first two are."""
         body = self.rfile.read(int(self.headers["Content-Length"]))
+        if KEY and self.headers["Authorization"] != f"Bearer {KEY}":
+            self.send_error(401)
+            return
         if self.path.endswith("/invocations"):
             answer = self.classify(base64.b64decode(json.loads(body)["body"]))
             self.answer({"statusCode": 200, "body": json.dumps(answer)})

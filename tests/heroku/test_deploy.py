@@ -67,6 +67,16 @@ def test_deploys(machine: Machine) -> None:
     )
 
 
+def test_app_with_a_key(machine: Machine) -> None:
+    """The key is sent, the first of several, and is in no command's arguments."""
+    run = machine.deploy("my-app", ANTBEE_API_KEY="secret,old", SMALL_SERVER_KEY="secret")
+
+    assert run.returncode == 0, run.stderr
+    assert '"key": "Bearer secret"' in run.stderr
+    assert "-H 'Authorization: Bearer KEY' -H 'Content-Type: image/*'" in run.stdout
+    assert "secret" not in run.stdout + (machine.folder / "calls").read_text()
+
+
 def test_attestations_are_left_out(machine: Machine) -> None:
     """Where docker would add them, or write an OCI manifest, it is told not to."""
     machine.make("buildx")
