@@ -3,7 +3,7 @@
 The bento's tag is the last line on stdout; everything else goes to stderr.
 """
 
-from antbee.command import DONE, end_on_signals, run, say
+from antbee.command import DONE, answer, end_on_signals, run, say
 
 if __name__ == "__main__":
     end_on_signals()
@@ -56,7 +56,7 @@ def save(arguments: argparse.Namespace) -> int:
     source = Path(__file__).resolve().parent
     tag = save_bento(checkpoint, arguments.data, arguments.runtime, arguments.name, source)
     say(f"serve it: bentoml serve {tag}")
-    print(tag, flush=True)
+    answer(tag)
     return DONE
 
 

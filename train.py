@@ -3,7 +3,7 @@
 The last line on stdout is the path of the run's best checkpoint; everything else is on stderr.
 """
 
-from antbee.command import DONE, INTERRUPTED, end_on_signals, run, say
+from antbee.command import DONE, INTERRUPTED, answer, end_on_signals, run, say
 
 if __name__ == "__main__":
     end_on_signals()
@@ -45,7 +45,7 @@ def check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
     arguments = settle(parser, options, None)
     folder = Path(arguments["data"])
     pictures = check_pictures(folder, arguments["val_fraction"], arguments["seed"])
-    print(describe_pictures(pictures, balance=arguments["balance"]))
+    answer(describe_pictures(pictures, balance=arguments["balance"]))
     return DONE
 
 
@@ -101,7 +101,7 @@ def train(parser: argparse.ArgumentParser, options: argparse.Namespace, stop: St
             going.train(stop, tensorboard=options.tensorboard)
     if group.is_main:
         best = going.folder / BEST
-        print(best, flush=True)
+        answer(best)
         stop.check()
         try_test(going.folder, pictures, device)
         try_report(going.folder, pictures, device, going.pooled)

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from antbee.errors import AntBeeError
+from antbee.errors import AntBeeError, OutputError
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -182,6 +182,24 @@ def say(line: str) -> None:
     # In one call, unlike print: a signal comes before a line or after it.
     sys.stderr.write("\n".join(map(printable, line.split("\n"))) + "\n")
     sys.stderr.flush()
+
+
+def answer(line: object) -> None:
+    """Print what the command was asked for on stdout, at once.
+
+    Raises:
+        OutputError: nobody reads it any more, or it goes to a disk that is full.
+    """
+    try:
+        print(line, flush=True)
+    except OSError as error:
+        discard_stdout()
+        raise OutputError(f"stdout cannot be written: {error.strerror}") from error
+
+
+def discard_stdout() -> None:
+    """Let go of what could not be written, at which the interpreter would fail as it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def printable(text: Path | str) -> str:

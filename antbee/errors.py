@@ -55,6 +55,10 @@ class CheckpointError(AntBeeError):
     """A checkpoint or a file of weights is missing, damaged or not ours."""
 
 
+class OutputError(AntBeeError):
+    """What a command was asked for cannot be handed over."""
+
+
 class ModelError(AntBeeError):
     """A packed model is missing, damaged, or cannot be made or run here."""
 

@@ -7,6 +7,7 @@ picture takes the server's own way, `read_array` and then the predictor, so the 
 from antbee.command import (
     DONE,
     FAILED,
+    discard_stdout,
     end_on_signals,
     positive,
     printable,
@@ -144,8 +145,8 @@ def predict(arguments: argparse.Namespace) -> int:
                 bar.update()
             sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever read has enough, as `head` has: nothing to say, and nothing left to be flushed.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever read has enough, as `head` has: nothing to say.
+        discard_stdout()
         return FAILED
     except OSError as error:
         where = f"{error.filename} " if error.filename else "the answers "

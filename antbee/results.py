@@ -116,7 +116,8 @@ def open_writers(
         if jsonl_file:
             writers.append(partial(write_json, _open(stack, jsonl_file), name, truth=truth))
         if not writers:
-            file, width = _open(stack, STDOUT), max(map(len, (*model.labels, "label")))
+            file = _open(stack, STDOUT)
+            width = max(len(printable(one)) for one in (*model.labels, "label"))
             width = max(width, len("true label")) if truth else width
             known = "  known" if model.tells_unknown else ""
             true = f"  {'true label':<{width}}" if truth else ""
@@ -130,9 +131,9 @@ def write_row(file: TextIO, width: int, outcome: Outcome, *, truth: bool = False
     if outcome.prediction is not None:
         found = outcome.prediction
         known = "" if found.known is None else f"  {'yes' if found.known else 'no':<5}"
-        true = f"  {outcome.truth or '-':<{width}}" if truth else ""
-        name = printable(outcome.path)
-        line = f"{found.probability:11.4f}  {found.label:<{width}}{known}{true}  {name}"
+        true = f"  {printable(outcome.truth or '-'):<{width}}" if truth else ""
+        label, name = printable(found.label), printable(outcome.path)
+        line = f"{found.probability:11.4f}  {label:<{width}}{known}{true}  {name}"
         print(line, file=file)
 
 

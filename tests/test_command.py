@@ -53,6 +53,24 @@ def test_a_bug_keeps_its_traceback() -> None:
         run(lambda: _raise(ZeroDivisionError()))
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a disk always full")
+def test_an_answer_that_cannot_be_written_is_one_line() -> None:
+    """Neither the command nor its interpreter, which ends after it, fails in its own words."""
+    script = "from antbee.command import answer, run; raise SystemExit(run(lambda: answer('x')))"
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-c", script],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=REPOSITORY,
+            check=False,
+        )
+
+    reason = "error: stdout cannot be written: No space left on device\n"
+    assert (ended.returncode, ended.stderr) == (1, reason)
+
+
 def test_exit_on_error_ends_the_program(capsys: Capture) -> None:
     """In another program's process, a mistake is a line and exit code 1."""
     with pytest.raises(SystemExit, match="1"), exit_on_error():

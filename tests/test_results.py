@@ -3,12 +3,13 @@
 import csv
 import io
 import time
+from pathlib import Path
 
 import pytest
 
 from antbee.artifact import PackedModel
 from antbee.predictor import Prediction
-from antbee.results import CsvTable
+from antbee.results import CsvTable, Outcome, open_writers
 
 
 def rows(name: str, label: str = "a", error: str = "") -> list[list[str]]:
@@ -55,3 +56,18 @@ def test_long_runs_take_no_time(character: str) -> None:
     rows(f"x{character * 50_000}y")
 
     assert time.process_time() - began < 5
+
+
+def test_no_label_moves_the_cursor(capsys: pytest.CaptureFixture[str]) -> None:
+    """What a person reads is spelt out, labels too, and stays in its columns."""
+    labels = ("\x1b[2J", "b")
+    with open_writers(None, None, PackedModel("", labels, ""), "", truth=True) as (write,):
+        for label in labels:
+            shown = Prediction(label, 0.75, dict.fromkeys(labels, 0.5))
+            write(Outcome(Path("x.jpg"), shown, truth=label))
+
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert [line.split() for line in lines] == [
+        ["0.7500", one, one, "x.jpg"] for one in ("\\x1b[2J", "b")
+    ]
+    assert {line.index("x.jpg") for line in lines} == {head.index("picture")}

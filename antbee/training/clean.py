@@ -6,7 +6,7 @@ suspect that is not marked `no`. Nothing is deleted: FOLDER gets the same folder
 moved can be moved back. Prints where each picture is now; everything else is on stderr.
 """
 
-from antbee.command import DONE, end_on_signals, printable, run, say
+from antbee.command import DONE, answer, end_on_signals, printable, run, say
 
 if __name__ == "__main__":
     end_on_signals()
@@ -75,7 +75,7 @@ def clean(folder: Path, data: Path | None, aside: Path, everything: bool) -> int
         moves[source] = destination
     for source, destination in moves.items():
         move(source, destination)
-        print(printable(destination), flush=True)
+        answer(printable(destination))
     say(f"moved {len(moves)} picture(s) from {data} to {aside}")
     if gone:
         say(f"{gone} had gone before")

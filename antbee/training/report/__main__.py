@@ -4,7 +4,7 @@ With `--split test` it measures the run on test pictures, of its own folder or o
 writes a page about them. The last line on stdout is the page's path; everything else is on stderr.
 """
 
-from antbee.command import DONE, end_on_signals, printable, run, say
+from antbee.command import DONE, answer, end_on_signals, printable, run, say
 
 if __name__ == "__main__":
     end_on_signals()
@@ -60,7 +60,7 @@ def report(folder: Path, data: Path | None) -> int:
     found = find_test(data, labels)
     test = found.pictures if found else []
     pictures = Pictures(labels, train, val, provenance, test=test, folder=data)
-    print(write_report(folder, pictures), flush=True)
+    answer(write_report(folder, pictures))
     return DONE
 
 
@@ -90,7 +90,7 @@ def report_test(folder: Path, data: Path | None) -> int:
     for line in list_copies(tested):
         say(line)
     pictures = Pictures(checkpoint.labels, [], [], {"test": tested}, test=test)
-    print(write_report(folder, pictures, split=TEST), flush=True)
+    answer(write_report(folder, pictures, split=TEST))
     return DONE
 
 
