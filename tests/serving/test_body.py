@@ -394,6 +394,20 @@ def test_unannounced_length_is_cut_off() -> None:
     assert code(endless) == "body_too_large"
 
 
+@pytest.mark.parametrize("text", ["[%s[]]", '{"images": [%s[]]}'], ids=["list", "images"])
+def test_json_of_very_many_values(text: str) -> None:
+    """A text of a million values is refused before a list of each is made."""
+    body = (text % ("[]," * bodies.MOST_VALUES * 2)).encode()
+    tracemalloc.start()
+    with pytest.raises(RequestError) as caught:
+        bodies.parse_json(body, "")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert caught.value.code == "too_many_images"
+    assert peak < 100_000
+
+
 def test_small_chunks_take_no_more_than_their_bytes() -> None:
     """A body that comes two bytes at a time fills little more memory than one that comes whole."""
     left = LIMIT // 2
