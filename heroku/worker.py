@@ -19,7 +19,7 @@ from gunicorn.asgi.protocol import ASGIProtocol
 from gunicorn.workers import gasgi
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from antbee.serving.http1 import MAX_HEADERS, PATIENCE, refusal
+from antbee.serving.http1 import MAX_HEADERS, PATIENCE, Reading, refusal
 
 NOTICE: Final = 1.0
 """Seconds for which a worker that is to stop goes on as before, but for telling each client not to
@@ -29,27 +29,23 @@ LINGER: Final = 2.0
 """Seconds after that for which it still answers on idle connections, before it ends them: whoever
 is just sending a request there loses it otherwise."""
 
-UNREAD: Final = 60.0
-"""Seconds in which a client must take some of its answer. Otherwise its connection is dropped: it
-would be kept for ever, since one that is being answered gives way to no other."""
 
-
-class Connection(ASGIProtocol):  # type: ignore[misc]  # gunicorn ships no types
+class Connection(Reading, ASGIProtocol):  # type: ignore[misc]  # gunicorn ships no types
     """A connection that ends by itself when it brings no request.
 
     gunicorn's protocol is an `asyncio.Protocol`. Beyond that, this class relies on `req_count`,
     `_awaiting_request`, `_request_ready` and `_closed`, on `_feed_callback_parser` and
     `_on_headers_complete`, which it calls, on `_current_request`, on `_will_close`, which decides
-    what an answer says, on `_send_error_response`, `_close_transport`, `_is_websocket_upgrade` and
-    `_effective_peername`, and on `_keepalive_timeout`, which ends the connection.
+    what an answer says, on `_send_error_response`, `_close_transport`, `_resume_reading`,
+    `_is_buffer_full`, `_is_websocket_upgrade` and `_effective_peername`, and on
+    `_keepalive_timeout`, which ends the connection.
     """
 
     worker: "Worker"
 
-    def connection_made(self, transport: Transport) -> None:
+    def connection_made(self, transport: Transport) -> None:  # type: ignore[override]  # likewise
         """Begin, and give the client `PATIENCE` seconds for its first request."""
         self._deadline: asyncio.TimerHandle | None = None
-        self._unread: asyncio.TimerHandle | None = None
         super().connection_made(transport)
         self._expect_headers()
         self.worker.admit(self)
@@ -68,20 +64,8 @@ class Connection(ASGIProtocol):  # type: ignore[misc]  # gunicorn ships no types
     def connection_lost(self, exc: Exception | None) -> None:
         """End."""
         self._headers_came()
-        self._forget_unread()
         self.worker.connections.pop(self, None)
         super().connection_lost(exc)
-
-    def pause_writing(self) -> None:
-        """Wait with the rest of an answer, and give the client `UNREAD` seconds to take some."""
-        super().pause_writing()
-        self._expect_reading()
-
-    def resume_writing(self) -> None:
-        """Go on with it; what is left on a connection that was ended has to be taken still."""
-        if not self._closed:
-            self._forget_unread()
-        super().resume_writing()
 
     @property
     def idle(self) -> bool:
@@ -116,23 +100,11 @@ class Connection(ASGIProtocol):  # type: ignore[misc]  # gunicorn ships no types
     def _close_transport(self) -> None:
         if self.transport and not self._closed:
             super()._close_transport()
-            self._expect_reading()
+            self.expect_reading()
 
-    def _expect_reading(self) -> None:
-        self._forget_unread()
-        unread = self.transport.get_write_buffer_size()
-        self._unread = self.worker.loop.call_later(UNREAD, self._look_for_reading, unread)
-
-    def _look_for_reading(self, unread: int) -> None:
-        if self.transport.get_write_buffer_size() < unread:
-            self._expect_reading()
-        else:
-            self.transport.abort()
-
-    def _forget_unread(self) -> None:
-        if self._unread is not None:
-            self._unread.cancel()
-            self._unread = None
+    def _resume_reading(self) -> None:
+        if not self._is_buffer_full():  # of requests that came before the answer to the first
+            super()._resume_reading()
 
     def _feed_callback_parser(self, data: bytes) -> bool:
         try:

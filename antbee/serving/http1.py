@@ -5,7 +5,7 @@ offers an upgrade, and says in plain text that it cannot read a request. Knows n
 """
 
 import json
-from asyncio import TimerHandle, Transport
+from asyncio import Protocol, TimerHandle, Transport, get_running_loop
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -20,6 +20,11 @@ the connection's begin."""
 MAX_HEADERS: Final = 65_536
 """Bytes that may come before the headers end, or the next piece of the body or its end is there: of
 headers, but also of a chunk's extensions and of trailers."""
+UNREAD: Final = 60.0
+"""Seconds in which a client must take some of its answer; its connection would be kept for ever."""
+MOST_PIPELINED: Final = 100
+"""Requests that may come on a connection while an earlier one is answered. Hardly a client sends
+any, and the shortest take sixty times their bytes of memory."""
 _CODES: Final = {status: code for code, status in NO_REQUEST.items()}
 
 
@@ -38,7 +43,47 @@ def refusal(status: int, message: str, *headers: str) -> bytes:
     return "\r\n".join((*lines, "", "")).encode("latin-1") + body
 
 
-class Connection(HttpToolsProtocol):
+class Reading(Protocol):
+    """A connection that is dropped when its client takes nothing of its answer."""
+
+    transport: Transport
+    _unread: TimerHandle | None = None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End."""
+        self._forget_unread()
+        super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Wait with the rest of an answer, and give the client `UNREAD` seconds to take some."""
+        super().pause_writing()
+        self.expect_reading()
+
+    def resume_writing(self) -> None:
+        """Go on with it; what is left on a connection that was closed has to be taken still."""
+        if not self.transport.is_closing():
+            self._forget_unread()
+        super().resume_writing()
+
+    def expect_reading(self) -> None:
+        """Drop the connection in `UNREAD` seconds, unless some of what is to be sent is taken."""
+        self._forget_unread()
+        unread = self.transport.get_write_buffer_size()
+        self._unread = get_running_loop().call_later(UNREAD, self._look_for_reading, unread)
+
+    def _look_for_reading(self, unread: int) -> None:
+        if self.transport.get_write_buffer_size() < unread:
+            self.expect_reading()
+        else:
+            self.transport.abort()
+
+    def _forget_unread(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
+
+
+class Connection(Reading, HttpToolsProtocol):
     """A connection that ends by itself when it brings no request, and ignores offers to upgrade."""
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]  # as uvicorn
@@ -81,7 +126,9 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Begin to answer, unless the request has to be parsed again."""
-        if not self._is_ignored():
+        if len(self.pipeline) >= MOST_PIPELINED:
+            self.transport.abort()
+        elif not self._is_ignored():
             self._headers_came()
             self._received = 0
             super().on_headers_complete()

@@ -163,7 +163,7 @@ def test_headers_without_an_end(start: Callable[..., Gunicorn]) -> None:
 async def connected(worker: Any, app: Any) -> AsyncIterator[tuple[socket.socket, Any]]:  # noqa: ANN401 - gunicorn's
     """Make a connection of the worker's in this process, and the client's end of it."""
     loop = asyncio.get_running_loop()
-    state = {"nr": 0, "nr_conns": 0, "max_requests": 9, "alive": True, "stopping": False}
+    state = {"nr": 0, "nr_conns": 0, "max_requests": 999, "alive": True, "stopping": False}
     log = SimpleNamespace(access_log_enabled=False, debug=lambda *_: None)
     cfg = Config()
     cfg.set("asgi_disconnect_grace_period", 0)
@@ -214,6 +214,29 @@ def test_request_in_pieces_is_not_idle(
     assert b" 200 OK" in asyncio.run(upload())
 
 
+def test_requests_before_the_first_answer(worker: Any) -> None:  # noqa: ANN401 - likewise
+    """While many of them wait, no more are read; all that came are answered."""
+    padding = b"a" * 8000
+    many = 75 * (b"GET / HTTP/1.1\r\nHost: here\r\nX-Padding: %s\r\n\r\n" % padding)
+
+    async def app(_: Any, __: Any, send: Any) -> None:  # noqa: ANN401 - ASGI's
+        headers = [(b"content-length", b"2")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"ok"})
+
+    async def ask() -> tuple[bool, bool]:
+        loop = asyncio.get_running_loop()
+        async with connected(worker, app) as (client, connection), asyncio.timeout(5):
+            connection.data_received(many)
+            received = await loop.sock_recv(client, 100_000)
+            at_first = connection.transport.is_reading()
+            while received.count(b" 200 OK") < 75:
+                received += await loop.sock_recv(client, 100_000)
+            return at_first, connection.transport.is_reading()
+
+    assert asyncio.run(ask()) == (False, True)
+
+
 @pytest.mark.parametrize("size", [25_000, 5_000_000], ids=["ended", "waiting"])
 def test_client_that_does_not_read_is_dropped(
     worker: Any,  # noqa: ANN401 - likewise
@@ -221,7 +244,7 @@ def test_client_that_does_not_read_is_dropped(
     size: int,
 ) -> None:
     """An answer of which nothing is taken keeps no connection, nor what is left of one ended."""
-    monkeypatch.setattr(worker, "UNREAD", 0.1)
+    monkeypatch.setattr("antbee.serving.http1.UNREAD", 0.1)
 
     async def app(_: Any, __: Any, send: Any) -> None:  # noqa: ANN401 - ASGI's
         await send({"type": "http.response.start", "status": 200, "headers": []})

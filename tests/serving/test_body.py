@@ -4,6 +4,7 @@ import asyncio
 import base64
 import contextlib
 import json
+import tracemalloc
 from urllib.parse import quote
 
 import pytest
@@ -391,6 +392,39 @@ def test_unannounced_length_is_cut_off() -> None:
     endless = [b"x" * 1000] * (LIMIT // 1000 + 1)
 
     assert code(endless) == "body_too_large"
+
+
+@pytest.mark.parametrize("text", ["[%s[]]", '{"images": [%s[]]}'], ids=["list", "images"])
+def test_json_of_very_many_values(text: str) -> None:
+    """A text of a million values is refused before a list of each is made."""
+    body = (text % ("[]," * bodies.MOST_VALUES * 2)).encode()
+    tracemalloc.start()
+    with pytest.raises(RequestError) as caught:
+        bodies.parse_json(body, "")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert caught.value.code == "too_many_images"
+    assert peak < 100_000
+
+
+def test_small_chunks_take_no_more_than_their_bytes() -> None:
+    """A body that comes two bytes at a time fills little more memory than one that comes whole."""
+    left = LIMIT // 2
+
+    async def receive() -> Message:
+        nonlocal left
+        left -= 1
+        return {"type": "http.request", "body": bytes(2), "more_body": left > 0}
+
+    request = Request({"type": "http", "method": "POST", "headers": []}, receive)
+    tracemalloc.start()
+    body = asyncio.run(read_body(request, LIMIT, lambda _: None))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert len(body) == LIMIT
+    assert peak < 10 * LIMIT
 
 
 def test_limit_is_inclusive() -> None:

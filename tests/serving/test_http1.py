@@ -6,6 +6,7 @@ import json
 import socket
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,8 +14,9 @@ import pytest
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.server import ServerState
 
 from antbee.errors import NO_REQUEST, STATUS
 from antbee.serving import http1
@@ -227,6 +229,38 @@ def test_large_uploads_are_not_counted() -> None:
     received, _ = asyncio.run(until_closed(echo, one + one + last))
 
     assert received.count(b"HTTP/1.1 200") == 3
+
+
+@pytest.mark.parametrize(("sent", "answered"), [(50, True), (300, False)])
+def test_requests_before_the_first_answer(sent: int, answered: bool) -> None:
+    """Some may come on a connection, as HTTP has it; it ends where they would fill the memory."""
+    one, last = head("Content-Length: 0"), head("Connection: close", "Content-Length: 0")
+    received, _ = asyncio.run(until_closed(echo, sent * one + last))
+
+    assert (received.count(b"HTTP/1.1 200") == sent + 1) is answered
+
+
+def test_client_that_does_not_read_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer of which a client takes nothing is not kept, nor its connection."""
+    monkeypatch.setattr(http1, "UNREAD", 0.1)
+
+    async def ask() -> None:
+        config = uvicorn.Config(
+            Response(bytes(20_000_000)), http=http1.Connection, log_config=None, port=0
+        )
+        config.load()
+        state = ServerState()
+        ours, theirs = socket.socketpair()
+        theirs.setblocking(False)
+        with ours:
+            made = partial(http1.Connection, config, state, {})
+            await asyncio.get_running_loop().connect_accepted_socket(made, theirs)
+            ours.sendall(head(method="GET"))
+            async with asyncio.timeout(5):
+                while state.connections:
+                    await asyncio.sleep(0.05)
+
+    asyncio.run(ask())
 
 
 @pytest.mark.slow
