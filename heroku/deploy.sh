@@ -56,7 +56,7 @@ trap 'exit 143' TERM
 
 check_tools() {
     step "checking the tools"
-    for tool in "$by" heroku curl; do
+    for tool in "$by" curl; do
         command -v "$tool" >/dev/null || fail "there is no $tool: $(where_to_get "$tool")"
     done
     [ "$by" = git ] || docker info >/dev/null 2>&1 ||
@@ -67,13 +67,16 @@ where_to_get() {
     case $1 in
         git) echo "https://git-scm.com/downloads" ;;
         docker) echo "https://docs.docker.com/engine/install" ;;
-        heroku) echo "https://devcenter.heroku.com/articles/heroku-cli, or npm install -g heroku" ;;
         *) echo "install it with the system's packages" ;;
     esac
 }
 
 check_app() {
     step "checking the login and the app $app"
+    command -v heroku >/dev/null || {
+        lack "there is no heroku: https://devcenter.heroku.com/articles/heroku-cli, or npm install -g heroku"
+        return 0
+    }
     heroku auth:whoami >/dev/null 2>&1 || {
         lack "nobody is logged in, or Heroku cannot be reached: heroku login"
         return 0

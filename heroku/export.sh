@@ -37,9 +37,10 @@ trap 'exit 143' TERM
 new=$scratch/new
 mkdir "$new" "$scratch/old"
 
-# Beside the bento itself, BentoML's export holds its model.
+# Beside the bento itself, BentoML's export holds its model. A relative path it takes for one from the
+# root, under Python 3.11 at least.
 python3 - "$tag" "$new/bento" <<'EOF' >"$new/.python-version" || exit 1
-import contextlib, sys
+import contextlib, os, sys
 import bentoml
 tag, folder = sys.argv[1:]
 try:
@@ -48,7 +49,7 @@ except (bentoml.exceptions.BentoMLException, ValueError):
     sys.exit(f"export.sh: there is no bento {tag}: run save_to_bento.py first")
 try:
     with contextlib.redirect_stdout(sys.stderr):
-        bentoml.bentos.export_bento(tag, folder, "folder")
+        bentoml.bentos.export_bento(tag, os.path.abspath(folder), "folder")
 except (bentoml.exceptions.BentoMLException, OSError) as error:
     sys.exit(f"export.sh: {tag} cannot be exported: {error}")
 # Two numbers: the buildpack takes the newest third, and security fixes come by themselves.

@@ -68,7 +68,7 @@ install() {
         say "uv cannot install this here: trying pip, which takes longer"
     fi
     [ -n "$compile" ] || set -- --no-compile "$@"
-    pip install "$@"
+    pip install "$@" || { say "error: not all packages can be had: pip says why above"; exit 1; }
 }
 
 install_tools() {

@@ -39,18 +39,18 @@ def bento_home(bentoml_home: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def exported(bento_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Export the bento for `git push`."""
+    """Export the bento for `git push`, by a path that is relative to another folder."""
     folder = tmp_path_factory.mktemp("export") / "app"
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     run = subprocess.run(
-        ["sh", "heroku/export.sh", "ant_bee_classifier:latest", folder],  # noqa: S607 - sh is everywhere
-        cwd=REPOSITORY,
+        ["sh", REPOSITORY / "heroku/export.sh", "ant_bee_classifier:latest", folder.name],  # noqa: S607 - sh is everywhere
+        cwd=folder.parent,
         env=environment(bento_home, PATH=path),
         capture_output=True,
         text=True,
         check=False,
     )
-    assert (run.returncode, run.stdout) == (0, f"{folder}\n"), run.stderr
+    assert (run.returncode, run.stdout) == (0, f"{folder.name}\n"), run.stderr
     return folder
 
 
