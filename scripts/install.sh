@@ -68,6 +68,8 @@ install() {
         say "uv cannot install this here: trying pip, which takes longer"
     fi
     [ -n "$compile" ] || set -- --no-compile "$@"
+    # Python 3.13 and older bring a pip that knows no --group.
+    [ "$venv" != .venv-tools ] || pip install --quiet 'pip>=25.1'
     pip install "$@" || { say "error: not all packages can be had: pip says why above"; exit 1; }
 }
 

@@ -24,6 +24,7 @@ install.timeout='15'
 PYTHON = """#!/bin/sh
 case "$*" in
     "-m venv "*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;;
+    "-m pip download "*) exit 1 ;;
     "-m pip install "*) echo "pip $*" >>"$LOG"; eval "$PIP" ;;
     *) exec "$REAL" "$@" ;;
 esac
@@ -111,6 +112,15 @@ def test_pip_installs_where_uv_fails(tmp_path: Path) -> None:
     assert done.code == 0
     assert "trying pip" in done.said
     assert done.started[-1].startswith("pip -m pip install --no-compile --quiet --constraint")
+
+
+def test_pip_that_knows_no_groups_is_replaced(tmp_path: Path) -> None:
+    """The pip that a Python brings along is older than what `make tools` asks of it."""
+    done = install(tmp_path, "tools", uv="exit 2")
+
+    newer, asked = done.started[-2:]
+    assert newer.startswith("pip -m pip install --quiet pip>=25.1")
+    assert " --group tools " in asked
 
 
 def test_pip_installs_where_uv_has_no_word_for_a_setting(tmp_path: Path) -> None:

@@ -17,7 +17,9 @@ def test_bento_holds_what_its_image_needs() -> None:
 
     named |= {Path((REPOSITORY / "heroku/Procfile").read_text().split()[2]).name}
 
-    assert named - {"Dockerfile", "build.sh"} <= {path.removeprefix("heroku/") for path in included}
+    assert named - {"Dockerfile", "build.sh", "export.sh"} <= {
+        path.removeprefix("heroku/") for path in included
+    }
     needed = {"heroku/serve-gunicorn", "heroku/gunicorn.conf.py", "heroku/worker.py"}
     needed |= {f"aws/{name}" for name in ("serve-lambda", "function.py", "requirements.txt")}
     assert needed <= set(included)
