@@ -3,6 +3,7 @@
 import io
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -86,6 +87,12 @@ def pytest_itemcollected(item: pytest.Item) -> None:
         if "bentoml_home" in getattr(item, "fixturenames", ()):
             group = REPOSITORY / "servers"
         item.add_marker(pytest.mark.xdist_group(str(group.relative_to(REPOSITORY))))
+
+
+def pytest_sessionstart() -> None:
+    """Let what tests start hear Ctrl-C, though whoever started these ignores it, as nohup does."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

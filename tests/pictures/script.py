@@ -1,7 +1,6 @@
 """Runs `get_data.sh` as a user does: a process of its own, from a folder of the user's."""
 
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -21,19 +20,14 @@ def start_script(
         script: the repository's, or a copy.
         settings: of the environment, where nothing else changes what the script does.
     """
-    # A child starts with Ctrl-C ignored if its parent ignores it, as under nohup.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        return subprocess.Popen(
-            ["/bin/sh", script, *arguments],
-            cwd=home,
-            env=_environment() | {name: str(value) for name, value in settings.items()},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-    finally:
-        signal.signal(signal.SIGINT, before)
+    return subprocess.Popen(
+        ["/bin/sh", script, *arguments],
+        cwd=home,
+        env=_environment() | {name: str(value) for name, value in settings.items()},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def run_script(

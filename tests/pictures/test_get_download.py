@@ -304,9 +304,8 @@ def test_interrupted_while_downloading(
 
 def _start(url: str, folder: Path) -> subprocess.Popen[str]:
     script = (
-        "import signal, sys\n"
+        "import sys\n"
         "from antbee.pictures import get\n"
-        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "get.find_local = lambda _: None\n"
         "raise SystemExit(get.main(sys.argv[1:]))\n"
     )
