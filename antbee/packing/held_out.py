@@ -13,9 +13,9 @@ from antbee.artifact import PackedModel
 from antbee.command import progress_bar, say
 from antbee.packing.samples import decoded
 from antbee.predictor import load_predictor
-from antbee.training.check import describe_group
-from antbee.training.data import find_test, hash_files, name_in
-from antbee.training.provenance import describe_test, group
+from antbee.training.check import say_left_out
+from antbee.training.data import find_test, hash_files
+from antbee.training.provenance import describe_test
 from antbee.training.report.held_out import read_result
 
 
@@ -35,9 +35,8 @@ def measure_test(model: PackedModel, data: Path, checkpoint: Path) -> dict[str, 
     runtimes = model.candidates or (model.runtime,)
     sha256 = model.provenance["checkpoint"]["sha256"]
     found = find_test(data, model.labels)
-    left_out = {name_in(data, path): fault for path, fault in found.faults.items()} if found else {}
-    for one in group(left_out):
-        say(describe_group(one))
+    if found:
+        say_left_out(data, found.faults)
     readable, answers = [], {runtime: list[int]() for runtime in runtimes}
     if found and found.pictures:
         predictors = {runtime: load_predictor(model, runtime) for runtime in runtimes}

@@ -79,9 +79,7 @@ def check_pictures(folder: Path, val_fraction: float | None = None, seed: int = 
     for split in found.values():
         left_out |= split.faults
         by_label.update(split.labels[one.label] for one in split.pictures if one.path in faults)
-    groups = group({name_in(folder, path): left_out[path] for path in sorted(left_out)})
-    for one in groups:
-        say(describe_group(one))
+    groups = say_left_out(folder, left_out)
     if left_out:
         say(f"left out {len(left_out)} of {len(files) + len(left_out) - len(faults)} files")
 
@@ -137,8 +135,7 @@ def check_test(
     examined = read_files("reading test", examine, [one.path for one in found.pictures])
     faults = {path: one.fault for path, one in examined.items() if one.fault is not None}
     left_out = dict(found.faults) | faults
-    for one in group({name_in(folder, path): left_out[path] for path in sorted(left_out)}):
-        say(describe_group(one))
+    say_left_out(folder, left_out)
     sums = {path: one.sha256 for path, one in examined.items() if one.fault is None}
     test = found.only(sums)
     if not test.pictures:
@@ -160,6 +157,14 @@ def examine(path: Path) -> Examined:
         # What follows the colon is advice to whoever sends a picture to the server.
         return Examined(fault=str(error).partition(":")[0], is_picture=bool(contents))
     return Examined(hashlib.sha256(contents).hexdigest(), image.size, thumbnail(image))
+
+
+def say_left_out(folder: Path, left_out: Mapping[Path, str]) -> list[dict[str, Any]]:
+    """Say which files are not used, and why; return the `group`s of them that have a line each."""
+    groups = group({name_in(folder, path): left_out[path] for path in sorted(left_out)})
+    for one in groups:
+        say(describe_group(one))
+    return groups
 
 
 def describe_group(one: Mapping[str, Any]) -> str:
