@@ -7,7 +7,7 @@ import shlex
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from importlib.metadata import version
@@ -286,16 +286,7 @@ class Run:
             go_on = f"to go on: {again} -c {shlex.quote(str(self.folder / LAST))}"
             try:
                 try:
-                    while self.position.epoch < self._epochs:
-                        best = self.best.epoch if self.best else self.position.epoch
-                        if self.position.epoch - best >= (settings["patience"] or math.inf):
-                            say(
-                                f"stopping early: {settings['patience']} epochs were no better "
-                                f"than {best}"
-                            )
-                            break
-                        self._train_epoch(features, stop)
-                        metrics = self._validate_epoch(features, check)
+                    for metrics in self._train_epochs(features, stop, check):
                         if curves:
                             add_epoch(curves, metrics)
                     self._finish_writing()
@@ -335,6 +326,18 @@ class Run:
     def _finish_writing(self) -> None:
         if self._writing:
             self._writing.result()
+
+    def _train_epochs(
+        self, features: Features, stop: Stop, check: Callable[[], None]
+    ) -> Iterator[Metrics]:
+        patience = self._start.arguments["patience"]
+        while self.position.epoch < self._epochs:
+            best = self.best.epoch if self.best else self.position.epoch
+            if self.position.epoch - best >= (patience or math.inf):
+                say(f"stopping early: {patience} epochs were no better than {best}")
+                return
+            self._train_epoch(features, stop)
+            yield self._validate_epoch(features, check)
 
     def _train_epoch(self, features: Features, stop: Stop) -> None:
         place = self.position
