@@ -19,7 +19,7 @@ from gunicorn.asgi.protocol import ASGIProtocol
 from gunicorn.workers import gasgi
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from antbee.serving.http1 import MAX_HEADERS, PATIENCE, Reading, refusal
+from antbee.serving.http1 import MAX_HEADERS, Timed, refusal
 
 NOTICE: Final = 1.0
 """Seconds for which a worker that is to stop goes on as before, but for telling each client not to
@@ -30,7 +30,7 @@ LINGER: Final = 2.0
 is just sending a request there loses it otherwise."""
 
 
-class Connection(Reading, ASGIProtocol):  # type: ignore[misc]  # gunicorn ships no types
+class Connection(Timed, ASGIProtocol):  # type: ignore[misc]  # gunicorn ships no types
     """A connection that ends by itself when it brings no request.
 
     gunicorn's protocol is an `asyncio.Protocol`. Beyond that, this class relies on `req_count`,
@@ -45,7 +45,6 @@ class Connection(Reading, ASGIProtocol):  # type: ignore[misc]  # gunicorn ships
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]  # likewise
         """Begin, and give the client `PATIENCE` seconds for its first request."""
-        self._deadline: asyncio.TimerHandle | None = None
         super().connection_made(transport)
         self._expect_headers()
         self.worker.admit(self)
@@ -63,7 +62,6 @@ class Connection(Reading, ASGIProtocol):  # type: ignore[misc]  # gunicorn ships
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End."""
-        self._headers_came()
         self.worker.connections.pop(self, None)
         super().connection_lost(exc)
 
@@ -90,12 +88,7 @@ class Connection(Reading, ASGIProtocol):  # type: ignore[misc]  # gunicorn ships
 
     def _expect_headers(self) -> None:
         self._received = 0
-        self._deadline = self.worker.loop.call_later(PATIENCE, self.end)
-
-    def _headers_came(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
+        super()._expect_headers()
 
     def _close_transport(self) -> None:
         if self.transport and not self._closed:

@@ -7,7 +7,7 @@ offers an upgrade, and says in plain text that it cannot read a request. Knows n
 import json
 from asyncio import Protocol, TimerHandle, Transport, get_running_loop
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Final
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -43,16 +43,34 @@ def refusal(status: int, message: str, *headers: str) -> bytes:
     return "\r\n".join((*lines, "", "")).encode("latin-1") + body
 
 
-class Reading(Protocol):
-    """A connection that is dropped when its client takes nothing of its answer."""
+class Timed(Protocol):
+    """A connection that ends when no request comes, or when its client takes nothing of an answer.
+
+    Attributes:
+        transport: of the protocol that this is mixed into.
+    """
 
     transport: Transport
+    _deadline: TimerHandle | None = None
     _unread: TimerHandle | None = None
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End."""
+        self._headers_came()
         self._forget_unread()
         super().connection_lost(exc)
+
+    def end(self) -> None:
+        """Close, with no request in hand."""
+        raise NotImplementedError
+
+    def _expect_headers(self) -> None:
+        self._deadline = get_running_loop().call_later(PATIENCE, self.end)
+
+    def _headers_came(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
 
     def pause_writing(self) -> None:
         """Wait with the rest of an answer, and give the client `UNREAD` seconds to take some."""
@@ -83,20 +101,14 @@ class Reading(Protocol):
             self._unread = None
 
 
-class Connection(Reading, HttpToolsProtocol):
+class Connection(Timed, HttpToolsProtocol):
     """A connection that ends by itself when it brings no request, and ignores offers to upgrade."""
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]  # as uvicorn
         """Begin, and give the client `PATIENCE` seconds for its first request."""
         super().connection_made(transport)
-        self._deadline: TimerHandle | None = None
         self._received = 0
         self._expect_headers()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """End."""
-        self._headers_came()
-        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Take bytes; the parser calls the methods below.
@@ -174,16 +186,9 @@ class Connection(Reading, HttpToolsProtocol):
         self.transport.write(refusal(status, message))
         self.transport.close()
 
-    def _expect_headers(self) -> None:
-        self._deadline = self.loop.call_later(PATIENCE, self._end)
-
-    def _headers_came(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
-
-    def _end(self, *_: Any) -> None:  # noqa: ANN401 - nothing
+    def end(self) -> None:
+        """Close, unless the answer to an earlier request is still going out."""
         if self.cycle is None or self.cycle.response_complete:
             self.transport.close()
-        else:  # the answer to an earlier request is still going out
+        else:
             self._expect_headers()

@@ -23,8 +23,9 @@ from tests.conftest import REPOSITORY, free_port
 APP = """
 import asyncio, os, time
 import worker
+from antbee.serving import http1
 
-worker.PATIENCE, worker.NOTICE, worker.LINGER = 1.5, 0.5, 0.5
+http1.PATIENCE, worker.NOTICE, worker.LINGER = 1.5, 0.5, 0.5
 eight = asyncio.Barrier(8)
 if os.environ.get("KILLED"):
     os.kill(os.getpid(), 9)
@@ -194,7 +195,7 @@ def test_request_in_pieces_is_not_idle(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A piece that comes before gunicorn has looked at those before it begins no new request."""
-    monkeypatch.setattr(worker, "PATIENCE", 0.1)
+    monkeypatch.setattr("antbee.serving.http1.PATIENCE", 0.1)
     head = b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 4\r\n\r\n"
 
     async def app(_: Any, receive: Any, send: Any) -> None:  # noqa: ANN401 - ASGI's
